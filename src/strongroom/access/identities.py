@@ -1,0 +1,124 @@
+"""Principals and the credentials they prove themselves with."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from strongroom import errors
+from strongroom.crypto import secret
+from strongroom.store import records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from strongroom.keyring import master
+    from strongroom.store import catalog
+
+ROOT_NAME = "root"
+ROOT_ID = hashlib.sha256(b"strongroom root user").hexdigest()
+"""Canonical id of root: the same in every store and whatever root's credentials are."""
+
+ACCESS_KEY_BYTES = 3, 128
+"""Shortest and longest access key. Source: AccessKeyIdType in AWS's IAM API, from 16; ours takes
+shorter ones, since other stores' users bring such keys with them."""
+SECRET_KEY_BYTES = 8, 128
+"""Shortest and longest secret key."""
+
+_SECRET_CACHE = 1024
+"""Opened secrets kept in memory. The key of an entry is the sealed secret, which never changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks: canonical user id, and the name to show."""
+
+    user_id: str
+    name: str
+    is_root: bool = False
+    is_anonymous: bool = False
+
+
+ANONYMOUS = Principal(user_id="", name="anonymous", is_anonymous=True)
+ROOT = Principal(user_id=ROOT_ID, name=ROOT_NAME, is_root=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A principal with the secret that its signatures are made with."""
+
+    principal: Principal
+    secret_key: secret.SecretKey
+
+
+class Identities:
+    """Finds and keeps users and their credentials."""
+
+    def __init__(
+        self,
+        catalog: catalog.Catalog,
+        master: master.Master,
+        *,
+        root_access_key: str,
+        root_secret_key: secret.SecretKey,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self._catalog = catalog
+        self._master = master
+        self._root_access_key = root_access_key.encode()
+        self._root = Identity(ROOT, root_secret_key)
+        self._random_bytes = random_bytes
+        self._opened: dict[bytes, secret.SecretKey] = {}
+
+    async def find(self, access_key: str) -> Identity | None:
+        """Return whom an access key belongs to; None if nobody has it."""
+        if hmac.compare_digest(access_key.encode(), self._root_access_key):
+            return self._root
+        found = await self._catalog.credential(access_key)
+        if found is None:
+            return None
+        credential, user = found
+        secret_key = self._opened.get(credential.sealed_secret)
+        if secret_key is None:
+            secret_key = self._master.open_credential(access_key, credential.sealed_secret)
+            if len(self._opened) >= _SECRET_CACHE:
+                self._opened.clear()
+            self._opened[credential.sealed_secret] = secret_key
+        return Identity(Principal(user.user_id, user.name), secret_key)
+
+    async def name_of(self, user_id: str) -> str:
+        """Return the display name of a user; the id itself if the user is gone."""
+        if user_id == ROOT_ID:
+            return ROOT_NAME
+        try:
+            return (await self._catalog.user(user_id)).name
+        except errors.UserNotFound:
+            return user_id
+
+    async def add(
+        self, name: str, access_key: str, secret_key: secret.SecretKey, *, now_ms: int
+    ) -> records.User:
+        """Add a user with one credential.
+
+        Raises:
+            UserExists: name or access key is taken.
+            ValueError: name, access key or secret key has not the right form.
+        """
+        if not name or len(name) > 64 or not name.isprintable():  # noqa: PLR2004
+            raise ValueError("a user name has 1 to 64 printable characters")
+        if name == ROOT_NAME or access_key.encode() == self._root_access_key:
+            raise errors.UserExists(name)
+        shortest, longest = ACCESS_KEY_BYTES
+        if not (shortest <= len(access_key) <= longest and access_key.isalnum()):
+            raise ValueError(f"an access key has {shortest} to {longest} letters and digits")
+        shortest, longest = SECRET_KEY_BYTES
+        if not shortest <= len(secret_key) <= longest:
+            raise ValueError(f"a secret key has {shortest} to {longest} characters")
+        user = records.User(self._random_bytes(32).hex(), name, now_ms)
+        sealed = self._master.seal_credential(access_key, secret_key, self._random_bytes)
+        await self._catalog.add_user(
+            user, records.Credential(access_key, user.user_id, sealed, now_ms)
+        )
+        return user

@@ -1,0 +1,182 @@
+"""The one request path, in fixed order.
+
+    route → authenticate → find the bucket → authorise → bind → handle → reply
+
+A dialect supplies the steps that are a matter of syntax; the order, and that
+no step can be left out, is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from strongroom import errors
+from strongroom.access import policy
+from strongroom.dialects import operation
+from strongroom.wire import message
+
+if TYPE_CHECKING:
+    from strongroom.access import identities
+    from strongroom.service import buckets, transfer
+    from strongroom.store import records
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """What a request means, before anybody asked who sent it.
+
+    Attributes:
+        name: the model's operation.
+        declared: its handler; None where this release does not serve it.
+        bucket: bucket named in host or path; None if none is.
+        key: object key, decoded; None if none is.
+        query: decoded parameters in order.
+    """
+
+    name: str
+    declared: operation.Declared | None
+    bucket: str | None
+    key: str | None
+    query: list[tuple[str, str]]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """An answer, with what the access log says about it."""
+
+    response: message.Response
+    operation: str = ""
+    bucket: str = ""
+    key: str = ""
+    access_key: str = ""
+    error: str = ""
+
+
+class Authentication(Protocol):
+    """What verifying a signature yields."""
+
+    @property
+    def principal(self) -> identities.Principal:
+        """Who asks."""
+        ...
+
+    @property
+    def access_key(self) -> str:
+        """The access key that signed; empty for anonymous requests."""
+        ...
+
+
+class Dialect(Protocol):
+    """The steps that differ from dialect to dialect.
+
+    All but `refuse` may raise `Refused` or a domain error.
+    """
+
+    def route(self, request: message.Request) -> Routed:
+        """Find out what the request means."""
+        ...
+
+    async def authenticate(self, request: message.Request) -> Authentication:
+        """Find out who sent it; anonymous requests have a principal too."""
+        ...
+
+    async def document(
+        self, request: message.Request, routed: Routed, proof: Authentication
+    ) -> bytes:
+        """Read a document body whole, within a limit, and check its digests."""
+        ...
+
+    def incoming(
+        self, request: message.Request, routed: Routed, proof: Authentication
+    ) -> transfer.Incoming:
+        """Describe a streamed body; nothing is read yet."""
+        ...
+
+    def bind(
+        self, request: message.Request, routed: Routed, document: bytes | None
+    ) -> dict[str, Any]:
+        """Turn headers, query and document into the operation's params."""
+        ...
+
+    def reply(
+        self, request: message.Request, routed: Routed, result: operation.Result
+    ) -> message.Response:
+        """Write an answer."""
+        ...
+
+    def refuse(
+        self, request: message.Request, routed: Routed | None, error: Exception
+    ) -> tuple[message.Response, str]:
+        """Write a refusal; return it with its error code. Never raises."""
+        ...
+
+
+class Pipeline:
+    """Carries each request of a dialect through all steps."""
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        buckets: buckets.Buckets,
+        services: Any,
+        *,
+        clock_ms: Callable[[], int],
+        report: Callable[[message.Request, Exception], None],
+    ) -> None:
+        self._dialect = dialect
+        self._buckets = buckets
+        self._services = services
+        self._clock_ms = clock_ms
+        self._report = report
+
+    async def handle(self, request: message.Request) -> Outcome:
+        """Answer a request; whatever goes wrong becomes an answer too."""
+        outcome = Outcome(message.Response(500, []))
+        routed: Routed | None = None
+        try:
+            routed = self._dialect.route(request)
+            outcome.operation = routed.name
+            outcome.bucket, outcome.key = routed.bucket or "", routed.key or ""
+            proof = await self._dialect.authenticate(request)
+            outcome.access_key = proof.access_key
+            outcome.response = await self._answer(request, routed, proof)
+        except (operation.Refused, errors.StrongroomError) as error:
+            if isinstance(error, errors.StoreTrouble | errors.NotAuthentic):
+                self._report(request, error)
+            outcome.response, outcome.error = self._dialect.refuse(request, routed, error)
+        except Exception as error:  # noqa: BLE001 - the last resort: a bug must become an answer
+            self._report(request, error)
+            outcome.response, outcome.error = self._dialect.refuse(request, routed, error)
+        return outcome
+
+    async def _answer(
+        self, request: message.Request, routed: Routed, proof: Authentication
+    ) -> message.Response:
+        declared = routed.declared
+        if declared is None:
+            raise operation.Refused("NotImplemented")
+        bucket: records.Bucket | None = None
+        if routed.bucket is not None and declared.needs_bucket:
+            bucket = await self._buckets.find(routed.bucket)
+        policy.require(proof.principal, declared.action, bucket.owner if bucket else None)
+        document: bytes | None = None
+        incoming: transfer.Incoming | None = None
+        if declared.body is operation.Body.DOCUMENT:
+            document = await self._dialect.document(request, routed, proof)
+        params = self._dialect.bind(request, routed, document)
+        if declared.body is operation.Body.STREAM:
+            incoming = self._dialect.incoming(request, routed, proof)
+        result = await declared.handler(
+            operation.Call(
+                request=request,
+                params=params,
+                principal=proof.principal,
+                bucket=bucket,
+                incoming=incoming,
+                services=self._services,
+                now_ms=self._clock_ms(),
+            )
+        )
+        return self._dialect.reply(request, routed, result)

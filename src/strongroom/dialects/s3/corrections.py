@@ -1,0 +1,130 @@
+"""What S3 does on the wire and its vendored model does not say.
+
+Sources, unless a line names another: the "Response Syntax" of each operation in
+the Amazon S3 API Reference; what is printed although empty, and the statuses, as
+recorded from S3 by other servers' test suites.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from strongroom.wire import binding
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+
+# Root elements of replies whose output is the document itself. Where a payload
+# member is the document, its own name is the root.
+ROOTS = {
+    "CompleteMultipartUpload": "CompleteMultipartUploadResult",
+    "CreateMultipartUpload": "InitiateMultipartUploadResult",
+    "CreateSession": "CreateSessionResult",
+    "DeleteObjects": "DeleteResult",
+    "GetBucketAccelerateConfiguration": "AccelerateConfiguration",
+    "GetBucketAcl": "AccessControlPolicy",
+    "GetBucketCors": "CORSConfiguration",
+    "GetBucketLifecycle": "LifecycleConfiguration",
+    "GetBucketLifecycleConfiguration": "LifecycleConfiguration",
+    "GetBucketLocation": "LocationConstraint",
+    "GetBucketLogging": "BucketLoggingStatus",
+    "GetBucketNotification": "NotificationConfiguration",
+    "GetBucketNotificationConfiguration": "NotificationConfiguration",
+    "GetBucketRequestPayment": "RequestPaymentConfiguration",
+    "GetBucketTagging": "Tagging",
+    "GetBucketVersioning": "VersioningConfiguration",
+    "GetBucketWebsite": "WebsiteConfiguration",
+    "GetObjectAcl": "AccessControlPolicy",
+    "GetObjectAttributes": "GetObjectAttributesResponse",
+    "GetObjectTagging": "Tagging",
+    "ListBucketAnalyticsConfigurations": "ListBucketAnalyticsConfigurationResult",
+    "ListBucketIntelligentTieringConfigurations": "ListBucketIntelligentTieringConfigurationsOutput",
+    "ListBucketInventoryConfigurations": "ListInventoryConfigurationsResult",
+    "ListBucketMetricsConfigurations": "ListMetricsConfigurationsResult",
+    "ListBuckets": "ListAllMyBucketsResult",
+    "ListDirectoryBuckets": "ListAllMyDirectoryBucketsResult",
+    "ListMultipartUploads": "ListMultipartUploadsResult",
+    "ListObjectAnnotations": "ListObjectAnnotationsResult",
+    "ListObjectVersions": "ListVersionsResult",
+    "ListObjects": "ListBucketResult",
+    "ListObjectsV2": "ListBucketResult",
+    "ListParts": "ListPartsResult",
+    "PutObjectAnnotation": "PutObjectAnnotationResult",
+}
+
+# Elements that stand in a reply even if there is nothing to say; clients written
+# by hand read them without asking. What follows from the request (Name, MaxKeys,
+# the markers it sent) the handler gives.
+ALWAYS: Mapping[str, Mapping[str, Any]] = {
+    "ListBuckets": {"Buckets": ()},
+    "ListMultipartUploads": {
+        "KeyMarker": "",
+        "UploadIdMarker": "",
+        "NextKeyMarker": "",
+        "NextUploadIdMarker": "",
+        "MaxUploads": 1000,
+        "IsTruncated": False,
+    },
+    "ListObjectVersions": {
+        "Prefix": "",
+        "KeyMarker": "",
+        "VersionIdMarker": "",
+        "MaxKeys": 1000,
+        "IsTruncated": False,
+    },
+    "ListObjects": {"Prefix": "", "Marker": "", "MaxKeys": 1000, "IsTruncated": False},
+    "ListObjectsV2": {"Prefix": "", "KeyCount": 0, "MaxKeys": 1000, "IsTruncated": False},
+    "ListParts": {
+        "PartNumberMarker": 0,
+        "NextPartNumberMarker": 0,
+        "MaxParts": 1000,
+        "IsTruncated": False,
+    },
+    "GetBucketTagging": {"TagSet": ()},
+    "GetObjectTagging": {"TagSet": ()},
+}
+
+# The model has the 204 of deletions. Setting a policy answers so, too.
+SUCCESS = {"PutBucketPolicy": 204}
+
+# `<LocationConstraint xmlns="…">eu-west-1</LocationConstraint>`: the output's one
+# member is the root's text; us-east-1 is the empty text.
+# Source: GetBucketLocation, Response Syntax and LocationConstraint.
+TEXT_REPLIES = {"GetBucketLocation": "LocationConstraint"}
+
+PAYLOAD_TYPES = {"GetBucketPolicy": "application/json"}
+
+# The shape's name, which earlier versions of the model used as the root.
+OTHER_ROOTS = {
+    "PutObjectLegalHold": frozenset({"ObjectLockLegalHold"}),
+    "PutObjectRetention": frozenset({"ObjectLockRetention"}),
+}
+
+# "A recipient MUST ignore the If-Modified-Since header field if the received
+# field value is not a valid HTTP-date": RFC 9110, 13.1.3, and so 13.1.4.
+IGNORED_IF_MALFORMED = frozenset({"IfModifiedSince", "IfUnmodifiedSince"})
+
+# A presigned URL may carry an x-amz-* header as a parameter (SDKs "hoist" them),
+# but a customer's key in a URL is a key in every log on the way.
+QUERY_HEADERS = "x-amz-"
+NEVER_IN_QUERY = frozenset(
+    {
+        "x-amz-server-side-encryption-customer-key",
+        "x-amz-copy-source-server-side-encryption-customer-key",
+    }
+)
+
+CORRECTIONS = binding.Corrections(
+    namespace=NAMESPACE,
+    roots=ROOTS,
+    other_roots=OTHER_ROOTS,
+    success=SUCCESS,
+    always=ALWAYS,
+    text_replies=TEXT_REPLIES,
+    payload_types=PAYLOAD_TYPES,
+    ignored_if_malformed=IGNORED_IF_MALFORMED,
+    query_headers=QUERY_HEADERS,
+    never_in_query=NEVER_IN_QUERY,
+)

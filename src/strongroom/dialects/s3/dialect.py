@@ -1,0 +1,392 @@
+"""S3's steps of the request path: everything between bytes and params."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from strongroom import errors
+from strongroom.access import identities
+from strongroom.crypto import digests
+from strongroom.dialects import operation, pipeline
+from strongroom.dialects.operation import Refused
+from strongroom.dialects.s3 import facets, faults, routes, signature
+from strongroom.service import transfer
+from strongroom.wire import binding, chunked, message
+
+if TYPE_CHECKING:
+    from strongroom.wire import model
+
+MAX_HEADER_BYTES = 8192
+"""Names and values of all headers. Source: S3 API reference, "Common request headers"."""
+
+MAX_DOCUMENT_BYTES = binding.MAX_DOCUMENT_BYTES
+
+_SECRET_HEADERS: Final = frozenset(
+    {
+        b"x-amz-server-side-encryption-customer-key",
+        b"x-amz-copy-source-server-side-encryption-customer-key",
+    }
+)
+_SSE_HEADER: Final = b"x-amz-server-side-encryption"
+_READS: Final = frozenset({"GetObject", "HeadObject"})
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A verified signature, or the lack of one."""
+
+    principal: identities.Principal
+    access_key: str
+    verified: signature.Verified | None
+
+
+class S3:
+    """Amazon S3's dialect."""
+
+    def __init__(
+        self,
+        source: model.Model,
+        bindings: Mapping[str, binding.Binding],
+        handlers: Mapping[str, operation.Declared],
+        people: identities.Identities,
+        *,
+        region: str,
+        domains: Sequence[str],
+        clock_ms: Callable[[], int],
+    ) -> None:
+        self._bindings = bindings
+        self._handlers = handlers
+        self._routes = routes.Routes(source.operations.values())
+        self._people = people
+        self._region = region
+        self._domains = domains
+        self._clock_ms = clock_ms
+        self._signing_keys = signature.SigningKeys()
+
+    def route(self, request: message.Request) -> pipeline.Routed:
+        """Find bucket, key and operation; refuse a customer's key that came in the clear.
+
+        Raises:
+            Refused: the request has no meaning, or carries a key without TLS.
+        """
+        size = 0
+        for header, value in request.headers:
+            size += len(header) + len(value)
+            if header in _SECRET_HEADERS and not request.secure:
+                raise Refused(
+                    "InvalidRequest",
+                    "Requests specifying Server Side Encryption with Customer provided keys must be"
+                    " made over a secure connection.",
+                )
+        if size > MAX_HEADER_BYTES:
+            raise Refused("RequestHeaderSectionTooLarge", MaxSizeAllowed=str(MAX_HEADER_BYTES))
+        address = routes.address(request, self._domains)
+        query = routes.parse_query(request.raw_query)
+        copies = request.header(b"x-amz-copy-source") is not None
+        name = self._routes.find(request.method, address, query, copies=copies)
+        return pipeline.Routed(name, self._handlers.get(name), address.bucket, address.key, query)
+
+    async def authenticate(self, request: message.Request) -> Proof:
+        """Verify the signature.
+
+        Raises:
+            Refused: it does not verify.
+        """
+        claim = signature.claim(request)
+        if claim is None:
+            return Proof(identities.ANONYMOUS, "", None)
+        identity = await self._people.find(claim.access_key)
+        if identity is None:
+            raise Refused("InvalidAccessKeyId", AWSAccessKeyId=claim.access_key)
+        verified = signature.verify(
+            claim,
+            request,
+            identity.secret_key,
+            now=datetime.fromtimestamp(self._clock_ms() / 1000, UTC),
+            region=self._region,
+            keys=self._signing_keys,
+        )
+        return Proof(identity.principal, claim.access_key, verified)
+
+    def bind(
+        self, request: message.Request, routed: pipeline.Routed, document: bytes | None
+    ) -> dict[str, Any]:
+        """Read params.
+
+        Raises:
+            Refused, MalformedDocument: something does not parse.
+        """
+        if routed.name in _READS:
+            mode = request.header(_SSE_HEADER)
+            if mode is not None:
+                raise Refused(
+                    "InvalidArgument",
+                    "x-amz-server-side-encryption header is not supported for this operation.",
+                    ArgumentName=_SSE_HEADER.decode(),
+                    ArgumentValue=mode.decode("latin-1"),
+                )
+        return self._bindings[routed.name].parse(
+            request.headers, routed.query, bucket=routed.bucket, key=routed.key, body=document
+        )
+
+    async def document(
+        self, request: message.Request, routed: pipeline.Routed, proof: pipeline.Authentication
+    ) -> bytes:
+        """Read a document body whole and check its digests.
+
+        Raises:
+            Refused, BadBody: it is too long, or not the one that was announced.
+        """
+        incoming = self.incoming(request, routed, proof, needs_length=False)
+        if incoming.length > MAX_DOCUMENT_BYTES:
+            raise Refused("MaxMessageLengthExceeded", MaxMessageLengthBytes=str(MAX_DOCUMENT_BYTES))
+        pieces: list[bytes] = []
+        size = 0
+        async for chunk in incoming.chunks:
+            for piece in (chunk,) if incoming.decoder is None else incoming.decoder.feed(chunk):
+                size += len(piece)
+                if size > MAX_DOCUMENT_BYTES:
+                    raise Refused(
+                        "MaxMessageLengthExceeded", MaxMessageLengthBytes=str(MAX_DOCUMENT_BYTES)
+                    )
+                pieces.append(bytes(piece))
+        body = b"".join(pieces)
+        announced = dict(incoming.announced)
+        if incoming.decoder is not None:
+            announced.update(incoming.decoder.finish())
+        _check_document(body, incoming, announced)
+        if self._bindings[routed.name].operation.checksum_required and not (
+            announced or incoming.md5
+        ):
+            raise Refused("InvalidRequest", "Missing required header for this request: Content-MD5")
+        return body
+
+    def incoming(
+        self,
+        request: message.Request,
+        routed: pipeline.Routed,  # noqa: ARG002 - another dialect's framing may depend on it
+        proof: pipeline.Authentication,
+        *,
+        needs_length: bool = True,
+    ) -> transfer.Incoming:
+        """Describe the body: how long, how framed, with which digests.
+
+        Raises:
+            Refused: the headers do not say enough, or contradict each other.
+        """
+        assert isinstance(proof, Proof), "the pipeline hands back what `authenticate` made"
+        kind, digest = _payload_kind(request, proof)
+        sent_length = _length(request, b"content-length")
+        names = {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in request.headers
+            if name.startswith((b"x-amz-checksum-", b"x-amz-trailer", b"x-amz-sdk-checksum"))
+        }
+        announced = facets.announced_checksums(names)
+        trailer = names.get("x-amz-trailer")
+        decoder: transfer.Decoder | None = None
+        algorithm = next(iter(announced), None)
+        if kind in _STREAMING:
+            length = _length(request, b"x-amz-decoded-content-length")
+            if length is None:
+                raise Refused("MissingContentLength")
+            trailing = facets.checksum_name(trailer.strip().lower()) if trailer else None
+            if trailing is not None:
+                if algorithm is not None:
+                    raise Refused(
+                        "InvalidRequest",
+                        "Expecting a single x-amz-checksum- header. Multiple checksum Types are not"
+                        " allowed.",
+                    )
+                algorithm = facets.known_algorithm(trailing)
+            decoder = _Framed(
+                chunked.Decoder(
+                    decoded_length=length,
+                    verifier=proof.verified.chunk_verifier() if kind in _SIGNED_CHUNKS else None,  # type: ignore[union-attr] # signed chunks come of a verified signature
+                    trailers=_trailer_names(trailer) if kind in _TRAILING else None,
+                ),
+                algorithm if trailing is not None else None,
+            )
+        else:
+            length = sent_length
+            if length is None:
+                if needs_length:
+                    raise Refused("MissingContentLength")
+                length = 0
+        named = names.get("x-amz-sdk-checksum-algorithm")
+        if named is not None and algorithm is None:
+            if request.method == "PUT" and needs_length:
+                raise Refused(
+                    "InvalidRequest",
+                    "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-*"
+                    " or x-amz-trailer headers were found.",
+                )
+        elif named is not None and facets.known_algorithm(named) != algorithm:
+            raise Refused(
+                "InvalidRequest", "Value for x-amz-sdk-checksum-algorithm header is invalid."
+            )
+        return transfer.Incoming(
+            chunks=request.body,
+            length=length,
+            decoder=decoder,
+            checksum=algorithm,
+            announced=announced,
+            md5=_content_md5(request),
+            sha256=digest,
+        )
+
+    def reply(
+        self, request: message.Request, routed: pipeline.Routed, result: operation.Result
+    ) -> message.Response:
+        """Write an answer."""
+        table = self._bindings[routed.name]
+        reply = table.reply(result)
+        headers = _own_headers(request) + reply.headers
+        stream: AsyncIterator[bytes] | None = (
+            result.get(table.output_stream) if table.output_stream else None
+        )
+        if stream is not None:
+            return message.Response(reply.status, headers, stream)
+        body = reply.body or b""
+        if request.method != "HEAD" and reply.status != 204:  # noqa: PLR2004
+            headers.append((b"content-length", b"%d" % len(body)))
+        return message.Response(reply.status, headers, body)
+
+    def refuse(
+        self, request: message.Request, routed: pipeline.Routed | None, error: Exception
+    ) -> tuple[message.Response, str]:
+        """Write a refusal."""
+        refusal = faults.refusal(error)
+        status, text = faults.FAULTS[refusal.code]
+        headers = _own_headers(request)
+        headers += faults.extra_headers(error)
+        if request.method == "HEAD" or status == 304:  # noqa: PLR2004
+            return message.Response(status, headers, b""), refusal.code
+        fields = dict(refusal.fields)
+        if routed is not None and routed.bucket and refusal.code in faults.NAMES_RESOURCE:
+            fields["Resource"] = request.raw_path.decode("latin-1")
+        body = binding.error_document(
+            refusal.code, refusal.message or text, fields, request.request_id, _host_id(request)
+        )
+        headers.append((b"content-type", b"application/xml"))
+        headers.append((b"content-length", b"%d" % len(body)))
+        return message.Response(status, headers, body), refusal.code
+
+
+class _Framed:
+    """An aws-chunked body; its trailer's checksum comes out as a digest."""
+
+    def __init__(self, decoder: chunked.Decoder, algorithm: str | None) -> None:
+        self._decoder = decoder
+        self._algorithm = algorithm
+
+    def feed(self, data: bytes) -> Sequence[bytes | memoryview]:
+        return self._decoder.feed(data)
+
+    def finish(self) -> Mapping[str, bytes]:
+        trailers = self._decoder.finish()
+        if self._algorithm is None:
+            return {}
+        name = f"x-amz-checksum-{self._algorithm.lower()}"
+        value = trailers.get(name.encode())
+        if value is None:
+            raise errors.BodyMalformed("the announced trailer did not come")
+        return {
+            self._algorithm: facets.checksum_value(
+                self._algorithm, value.decode("latin-1"), f"{name} trailing header"
+            )
+        }
+
+
+_Kind = signature.Payload
+_STREAMING = frozenset({_Kind.STREAMING, _Kind.STREAMING_TRAILER, _Kind.UNSIGNED_TRAILER})
+_SIGNED_CHUNKS = frozenset({_Kind.STREAMING, _Kind.STREAMING_TRAILER})
+_TRAILING = frozenset({_Kind.STREAMING_TRAILER, _Kind.UNSIGNED_TRAILER})
+
+
+def _payload_kind(request: message.Request, proof: Proof) -> tuple[signature.Payload, bytes | None]:
+    """Return how the body is framed, and its SHA-256 if the signature covers that."""
+    if proof.verified is None:
+        kind = (
+            _Kind.UNSIGNED_TRAILER
+            if request.header(b"x-amz-content-sha256") == b"STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+            else _Kind.UNSIGNED
+        )
+        return kind, None
+    return proof.verified.payload, proof.verified.body_sha256
+
+
+def _trailer_names(trailer: str | None) -> frozenset[bytes]:
+    return frozenset(
+        name.strip().lower().encode("latin-1")
+        for name in (trailer or "").split(",")
+        if name.strip()
+    )
+
+
+def _length(request: message.Request, name: bytes) -> int | None:
+    text = request.header(name)
+    if text is None:
+        return None
+    if not text.isdigit():
+        raise Refused(
+            "InvalidArgument",
+            "A length is not a number.",
+            ArgumentName=name.decode(),
+            ArgumentValue=text.decode("latin-1"),
+        )
+    return int(text)
+
+
+def _content_md5(request: message.Request) -> bytes | None:
+    text = request.header(b"content-md5")
+    if text is None:
+        return None
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if len(raw) != hashlib.md5(usedforsecurity=False).digest_size:
+        raise Refused("InvalidDigest", **{"Content-MD5": text.decode("latin-1")})
+    return raw
+
+
+def _check_document(
+    body: bytes, incoming: transfer.Incoming, announced: Mapping[str, bytes]
+) -> None:
+    """Check the digests of a document body."""
+    if incoming.length and len(body) != incoming.length:
+        raise errors.BodyTooShort if len(body) < incoming.length else errors.BodyTooLong
+    if incoming.sha256 is not None:
+        computed = hashlib.sha256(body).digest()
+        if not hmac.compare_digest(computed, incoming.sha256):
+            raise errors.DigestMismatch("X-SHA256", incoming.sha256, computed)
+    if incoming.md5 is not None:
+        computed = hashlib.md5(body, usedforsecurity=False).digest()
+        if not hmac.compare_digest(computed, incoming.md5):
+            raise errors.DigestMismatch("MD5", incoming.md5, computed)
+    if announced:
+        running = digests.Running(announced.keys())
+        running.update(body)
+        for algorithm, digest in running.digests().items():
+            if not hmac.compare_digest(digest, announced[algorithm]):
+                raise errors.DigestMismatch(algorithm, announced[algorithm], digest)
+
+
+def _host_id(request: message.Request) -> str:
+    """Return a second id, of the length that clients expect to see; it says nothing more."""
+    return base64.b64encode(hashlib.sha384(request.request_id.encode()).digest()).decode()
+
+
+def _own_headers(request: message.Request) -> message.Headers:
+    return [
+        (b"x-amz-request-id", request.request_id.encode()),
+        (b"x-amz-id-2", _host_id(request).encode()),
+    ]

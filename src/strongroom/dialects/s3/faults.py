@@ -1,0 +1,281 @@
+"""Error codes: code → status and message, and domain error → code.
+
+Only the pipeline's dialect reads these tables. Source of codes, statuses and
+messages: S3 API reference, "Error responses"; where AWS's answers to SSE-C
+requests were recorded, the recorded words (us-east-1, boto3, 2026-02-21).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from strongroom import errors
+from strongroom.dialects.operation import Refused
+from strongroom.service import conditions
+
+if TYPE_CHECKING:
+    from strongroom.wire import message
+
+FAULTS: Final[dict[str, tuple[int, str]]] = {
+    "AccessControlListNotSupported": (400, "The bucket does not allow ACLs"),
+    "AccessDenied": (403, "Access Denied"),
+    "AuthorizationHeaderMalformed": (400, "The authorization header is malformed."),
+    "AuthorizationQueryParametersError": (
+        400,
+        "The query parameters of the signature are malformed.",
+    ),
+    "BadDigest": (400, "The Content-MD5 you specified did not match what we received."),
+    "BucketAlreadyExists": (
+        409,
+        "The requested bucket name is not available. The bucket namespace is shared by all users of"
+        " the system. Please select a different name and try again.",
+    ),
+    "BucketAlreadyOwnedByYou": (
+        409,
+        "Your previous request to create the named bucket succeeded and you already own it.",
+    ),
+    "BucketNotEmpty": (409, "The bucket you tried to delete is not empty"),
+    "EntityTooLarge": (400, "Your proposed upload exceeds the maximum allowed size"),
+    "EntityTooSmall": (400, "Your proposed upload is smaller than the minimum allowed size"),
+    "IllegalLocationConstraintException": (
+        400,
+        "The unspecified location constraint is incompatible for the region specific endpoint this"
+        " request was sent to.",
+    ),
+    "IncompleteBody": (
+        400,
+        "You did not provide the number of bytes specified by the Content-Length HTTP header",
+    ),
+    "InternalError": (500, "We encountered an internal error. Please try again."),
+    "InvalidAccessKeyId": (
+        403,
+        "The AWS Access Key Id you provided does not exist in our records.",
+    ),
+    "InvalidArgument": (400, "Invalid Argument"),
+    "InvalidBucketAclWithObjectOwnership": (
+        400,
+        "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
+    ),
+    "InvalidBucketName": (400, "The specified bucket is not valid."),
+    "InvalidDigest": (400, "The Content-MD5 you specified was invalid."),
+    "InvalidEncryptionAlgorithmError": (
+        400,
+        "The Encryption request you specified is not valid. Supported value: AES256.",
+    ),
+    "InvalidLocationConstraint": (400, "The specified location-constraint is not valid"),
+    "InvalidPart": (
+        400,
+        "One or more of the specified parts could not be found.  The part may not have been"
+        " uploaded, or the specified entity tag may not match the part's entity tag.",
+    ),
+    "InvalidPartOrder": (
+        400,
+        "The list of parts was not in ascending order. Parts must be ordered by part number.",
+    ),
+    "InvalidRange": (416, "The requested range is not satisfiable"),
+    "InvalidRequest": (400, "Invalid Request"),
+    "InvalidStorageClass": (400, "The storage class you specified is not valid"),
+    "InvalidURI": (400, "Couldn't parse the specified URI."),
+    "KeyTooLongError": (400, "Your key is too long"),
+    "MalformedXML": (
+        400,
+        "The XML you provided was not well-formed or did not validate against our published schema",
+    ),
+    "MaxMessageLengthExceeded": (400, "Your request was too big."),
+    "MetadataTooLarge": (
+        400,
+        "Your metadata headers exceed the maximum allowed metadata size",
+    ),
+    "MethodNotAllowed": (405, "The specified method is not allowed against this resource."),
+    "MissingContentLength": (411, "You must provide the Content-Length HTTP header."),
+    "MissingRequestBodyError": (400, "Request Body is empty"),
+    "MissingSecurityHeader": (400, "Your request was missing a required header"),
+    "NoSuchBucket": (404, "The specified bucket does not exist"),
+    "NoSuchKey": (404, "The specified key does not exist."),
+    "NoSuchUpload": (
+        404,
+        "The specified upload does not exist. The upload ID may be invalid, or the upload may have"
+        " been aborted or completed.",
+    ),
+    "NoSuchVersion": (404, "The specified version does not exist."),
+    "NotImplemented": (501, "A header you provided implies functionality that is not implemented"),
+    "NotModified": (304, "Not Modified"),
+    "MalformedTrailerError": (
+        400,
+        "The request contained trailing data that was not well-formed or did not conform to our"
+        " published schema.",
+    ),
+    "PreconditionFailed": (412, "At least one of the pre-conditions you specified did not hold"),
+    "RequestHeaderSectionTooLarge": (
+        400,
+        "Your request header section exceeds the maximum allowed size.",
+    ),
+    "RequestTimeTooSkewed": (
+        403,
+        "The difference between the request time and the current time is too large.",
+    ),
+    "RequestTimeout": (
+        400,
+        "Your socket connection to the server was not read from or written to within the timeout"
+        " period.",
+    ),
+    "SignatureDoesNotMatch": (
+        403,
+        "The request signature we calculated does not match the signature you provided. Check your"
+        " key and signing method.",
+    ),
+    "SlowDown": (503, "Please reduce your request rate."),
+    "StoreFull": (507, "The server has no space left to store this. Nothing was stored."),
+    "XAmzContentSHA256Mismatch": (
+        400,
+        "The provided 'x-amz-content-sha256' header does not match what was computed.",
+    ),
+}
+"""Every code that this dialect answers with. `StoreFull` is ours: S3 is never full."""
+
+_KEYS_MUST = "Requests specifying Server Side Encryption with Customer provided keys must "
+
+
+def _digest_mismatch(error: Any) -> Refused:
+    if error.algorithm == "X-SHA256":
+        return Refused(
+            "XAmzContentSHA256Mismatch",
+            ClientComputedContentSHA256=error.announced.hex(),
+            S3ComputedContentSHA256=error.computed.hex(),
+        )
+    if error.algorithm == "MD5":
+        return Refused(
+            "BadDigest",
+            ExpectedDigest=base64.b64encode(error.announced).decode(),
+            CalculatedDigest=base64.b64encode(error.computed).decode(),
+        )
+    return Refused(
+        "BadDigest",
+        f"The {error.algorithm} you specified did not match the calculated checksum.",
+    )
+
+
+def _checksum_type(error: Any) -> Refused:
+    return Refused(
+        "InvalidRequest",
+        f"Checksum Type mismatch occurred, expected checksum Type: {error.expected.lower()},"
+        f" actual checksum Type: {error.got.lower()}",
+    )
+
+
+def _malformed_value(error: Any) -> Refused:
+    if error.where == "body":
+        return Refused("MalformedXML")
+    if "customer-key" in error.wire_name.lower():
+        return Refused("InvalidArgument", ArgumentName=error.wire_name)
+    return Refused("InvalidArgument", ArgumentName=error.wire_name, ArgumentValue=error.value)
+
+
+_INTERNAL: Callable[[Any], Refused] = lambda _error: Refused("InternalError")  # noqa: E731 - a table's row
+
+DOMAIN: Final[dict[type[errors.StrongroomError], Callable[[Any], Refused]]] = {
+    errors.BucketNotFound: lambda e: Refused("NoSuchBucket", BucketName=e.bucket),
+    errors.ObjectNotFound: lambda e: Refused("NoSuchKey", Key=e.key),
+    errors.VersionNotFound: lambda e: Refused("NoSuchVersion", Key=e.key, VersionId=e.version_id),
+    errors.UploadNotFound: lambda e: Refused("NoSuchUpload", UploadId=e.upload_id),
+    errors.UserNotFound: _INTERNAL,
+    errors.BucketExists: lambda e: Refused("BucketAlreadyExists", BucketName=e.bucket),
+    errors.BucketNotEmpty: lambda e: Refused("BucketNotEmpty", BucketName=e.bucket),
+    errors.UserExists: _INTERNAL,
+    errors.PreconditionFailed: lambda e: Refused("PreconditionFailed", Condition=e.condition),
+    errors.AccessDenied: lambda _: Refused("AccessDenied"),
+    errors.WrongKey: lambda _: Refused(
+        "AccessDenied", _KEYS_MUST + "provide the correct secret key."
+    ),
+    errors.KeyRequired: lambda _: Refused(
+        "InvalidRequest",
+        "The object was stored using a form of Server Side Encryption. The correct parameters must"
+        " be provided to retrieve the object.",
+    ),
+    errors.KeyNotApplicable: lambda _: Refused(
+        "InvalidRequest", "The encryption parameters are not applicable to this object."
+    ),
+    errors.PartKeyMissing: lambda _: Refused(
+        "InvalidRequest",
+        "The multipart upload initiate requested encryption. Subsequent part requests must include"
+        " the appropriate encryption parameters.",
+    ),
+    errors.PartKeyMismatch: lambda _: Refused(
+        "InvalidRequest",
+        "The provided encryption parameters did not match the ones used originally.",
+    ),
+    errors.MasterKeyTrouble: _INTERNAL,
+    errors.NotAuthentic: _INTERNAL,
+    errors.BodyTooShort: lambda _: Refused("IncompleteBody"),
+    errors.BodyTooLong: lambda _: Refused(
+        "InvalidRequest", "The body has more bytes than were announced."
+    ),
+    errors.BodyMalformed: lambda _: Refused(
+        "InvalidRequest", "The body is not encoded as the headers announce."
+    ),
+    errors.ClientGone: lambda _: Refused("RequestTimeout"),
+    errors.DigestMismatch: _digest_mismatch,
+    errors.ObjectTooLarge: lambda e: Refused(
+        "EntityTooLarge", ProposedSize=str(e.size), MaxSizeAllowed=str(e.limit)
+    ),
+    errors.InvalidPart: lambda e: Refused("InvalidPart", PartNumber=str(e.number), ETag=e.etag),
+    errors.InvalidPartOrder: lambda _: Refused("InvalidPartOrder"),
+    errors.PartTooSmall: lambda e: Refused(
+        "EntityTooSmall",
+        ProposedSize=str(e.size),
+        MinSizeAllowed=str(e.minimum),
+        PartNumber=str(e.number),
+        ETag=e.etag,
+    ),
+    errors.PartChecksumMissing: lambda e: Refused(
+        "InvalidRequest",
+        f"The upload was created using a {e.algorithm.lower()} checksum. The complete request must"
+        f" include the checksum for each part. It was missing for part {e.number} in the request.",
+    ),
+    errors.ChecksumTypeMismatch: _checksum_type,
+    errors.RangeNotSatisfiable: lambda e: Refused(
+        "InvalidRange", RangeRequested=e.asked, ActualObjectSize=str(e.size)
+    ),
+    errors.InvalidBucketName: lambda e: Refused("InvalidBucketName", BucketName=e.bucket),
+    errors.MalformedDocument: lambda _: Refused("MalformedXML"),
+    errors.MalformedValue: _malformed_value,
+    errors.MissingValue: lambda e: Refused(
+        "InvalidArgument" if e.where == "query" else "InvalidRequest",
+        f"Missing required parameter for this request: '{e.wire_name}'",
+    ),
+    conditions.NotModified: lambda _: Refused("NotModified"),
+    errors.BlobMissing: _INTERNAL,
+    errors.StoreFull: lambda _: Refused("StoreFull"),
+    errors.StoreLocked: _INTERNAL,
+    errors.StoreFailed: _INTERNAL,
+}
+"""One row for every domain error that is not merely a family of others (a test sees to it)."""
+
+
+NAMES_RESOURCE: Final = frozenset({"MethodNotAllowed", "PreconditionFailed", "InternalError"})
+
+
+def extra_headers(error: Exception) -> message.Headers:
+    """Return the headers that a refusal carries besides its document: those of a 304."""
+    if isinstance(error, conditions.NotModified):
+        version = error.version
+        modified = datetime.fromtimestamp(version.modified_ms // 1000, UTC)
+        return [
+            (b"etag", b'"%s"' % version.etag.encode()),
+            (b"last-modified", format_datetime(modified, usegmt=True).encode()),
+        ]
+    return []
+
+
+def refusal(error: Exception) -> Refused:
+    """Return how S3 says `error`; anything unlisted is an internal error."""
+    if isinstance(error, Refused):
+        return error
+    for kind in type(error).__mro__:
+        if kind in DOMAIN:
+            return DOMAIN[kind](error)
+    return Refused("InternalError")

@@ -1,0 +1,238 @@
+"""Handlers of listings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+from strongroom.access.actions import Action
+from strongroom.dialects.operation import Call, Refused, Result, operation
+from strongroom.dialects.s3 import facets, services
+from strongroom.store import records
+
+MAX_KEYS: Final = 1000
+"""Entries on one page. Source: S3 API reference, ListObjectsV2, MaxKeys."""
+
+_SAFE: Final = "/-_.*"
+"""What `encoding-type=url` leaves as it is, besides letters and digits (observed: S3)."""
+
+
+def _as_it_is(text: str) -> str:
+    return text
+
+
+def _encoder(params: dict[str, Any]) -> Callable[[str], str]:
+    """Return how keys are shown.
+
+    Raises:
+        Refused: an encoding that S3 does not know.
+    """
+    encoding = params.get("EncodingType")
+    if encoding is None:
+        return _as_it_is
+    if encoding != "url":
+        raise facets.bad_argument(
+            "encoding-type", encoding, "Invalid Encoding Method specified in Request"
+        )
+    return lambda text: quote(text, safe=_SAFE).replace("%20", "+")
+
+
+def _entries(versions: Sequence[records.Version], shown: Callable[[str], str]) -> list[Result]:
+    entries: list[Result] = []
+    for version in versions:
+        entry: Result = {
+            "Key": shown(version.key),
+            "LastModified": facets.moment(version.modified_ms),
+            "ETag": facets.quoted(version.etag),
+            "Size": version.size,
+            "StorageClass": "STANDARD",
+        }
+        if version.checksum_algorithms:
+            entry["ChecksumAlgorithm"] = list(version.checksum_algorithms)
+            entry["ChecksumType"] = version.checksum_type
+        entries.append(entry)
+    return entries
+
+
+async def _add_owners(
+    call: Call, entries: Sequence[Result], versions: Sequence[records.Version]
+) -> None:
+    names: dict[str, str] = {}
+    for entry, version in zip(entries, versions, strict=True):
+        owner = version.owner
+        if owner not in names:
+            names[owner] = await services.of(call).people.name_of(owner)
+        entry["Owner"] = {"ID": owner, "DisplayName": names[owner]}
+
+
+@operation("ListObjects", action=Action.LIST_BUCKET)
+async def list_objects(call: Call) -> Result:
+    params = call.params
+    shown = _encoder(params)
+    limit = facets.page_size(params, "MaxKeys", "max-keys", MAX_KEYS)
+    prefix, delimiter = params.get("Prefix", ""), params.get("Delimiter", "")
+    marker = params.get("Marker", "")
+    page = await services.of(call).listing.objects(
+        call.place.name, prefix=prefix, delimiter=delimiter, after=marker, limit=limit
+    )
+    entries = _entries(page.versions, shown)
+    await _add_owners(call, entries, page.versions)
+    reply: Result = {
+        "Name": call.place.name,
+        "Prefix": shown(prefix),
+        "Marker": shown(marker),
+        "MaxKeys": limit,
+        "IsTruncated": page.next_after is not None,
+        "Contents": entries,
+        "CommonPrefixes": [{"Prefix": shown(each)} for each in page.prefixes],
+    }
+    if delimiter:
+        reply["Delimiter"] = shown(delimiter)
+        # Without a delimiter the last key is the marker. Source: ListObjects, NextMarker.
+        if page.next_after is not None:
+            reply["NextMarker"] = shown(page.next_after)
+    if "EncodingType" in params:
+        reply["EncodingType"] = params["EncodingType"]
+    return reply
+
+
+@operation("ListObjectsV2", action=Action.LIST_BUCKET)
+async def list_objects_v2(call: Call) -> Result:
+    params = call.params
+    shown = _encoder(params)
+    limit = facets.page_size(params, "MaxKeys", "max-keys", MAX_KEYS)
+    prefix, delimiter = params.get("Prefix", ""), params.get("Delimiter", "")
+    start_after, token = params.get("StartAfter", ""), params.get("ContinuationToken")
+    if token == "":
+        raise facets.bad_argument(
+            "continuation-token", "", "The continuation token provided is incorrect"
+        )
+    page = await services.of(call).listing.objects(
+        call.place.name,
+        prefix=prefix,
+        delimiter=delimiter,
+        after=facets.open_token(token) if token is not None else start_after,
+        limit=limit,
+    )
+    entries = _entries(page.versions, shown)
+    if params.get("FetchOwner"):
+        await _add_owners(call, entries, page.versions)
+    reply: Result = {
+        "Name": call.place.name,
+        "Prefix": shown(prefix),
+        "MaxKeys": limit,
+        "KeyCount": len(entries) + len(page.prefixes),
+        "IsTruncated": page.next_after is not None,
+        "Contents": entries,
+        "CommonPrefixes": [{"Prefix": shown(each)} for each in page.prefixes],
+    }
+    if delimiter:
+        reply["Delimiter"] = shown(delimiter)
+    if start_after:
+        reply["StartAfter"] = shown(start_after)
+    if token is not None:
+        reply["ContinuationToken"] = token
+    if page.next_after is not None:
+        reply["NextContinuationToken"] = facets.make_token(page.next_after)
+    if "EncodingType" in params:
+        reply["EncodingType"] = params["EncodingType"]
+    return reply
+
+
+@operation("ListObjectVersions", action=Action.LIST_BUCKET_VERSIONS)
+async def list_object_versions(call: Call) -> Result:
+    """List versions: without versioning, every object has one, named `null`."""
+    params = call.params
+    shown = _encoder(params)
+    limit = facets.page_size(params, "MaxKeys", "max-keys", MAX_KEYS)
+    prefix, delimiter = params.get("Prefix", ""), params.get("Delimiter", "")
+    key_marker, id_marker = params.get("KeyMarker", ""), params.get("VersionIdMarker", "")
+    if id_marker and not key_marker:
+        raise facets.bad_argument(
+            "version-id-marker",
+            id_marker,
+            "A version-id marker cannot be specified without a key marker.",
+        )
+    page = await services.of(call).listing.objects(
+        call.place.name, prefix=prefix, delimiter=delimiter, after=key_marker, limit=limit
+    )
+    entries = _entries(page.versions, shown)
+    await _add_owners(call, entries, page.versions)
+    for entry, version in zip(entries, page.versions, strict=True):
+        entry["VersionId"], entry["IsLatest"] = version.version_id, True
+    reply: Result = {
+        "Name": call.place.name,
+        "Prefix": shown(prefix),
+        "KeyMarker": shown(key_marker),
+        "VersionIdMarker": id_marker,
+        "MaxKeys": limit,
+        "IsTruncated": page.next_after is not None,
+        "Versions": entries,
+        "CommonPrefixes": [{"Prefix": shown(each)} for each in page.prefixes],
+    }
+    if delimiter:
+        reply["Delimiter"] = shown(delimiter)
+    if page.next_after is not None:
+        reply["NextKeyMarker"] = shown(page.next_after)
+        if page.versions and page.versions[-1].key == page.next_after:
+            reply["NextVersionIdMarker"] = page.versions[-1].version_id
+    if "EncodingType" in params:
+        reply["EncodingType"] = params["EncodingType"]
+    return reply
+
+
+@operation("ListMultipartUploads", action=Action.LIST_BUCKET_MULTIPART_UPLOADS)
+async def list_multipart_uploads(call: Call) -> Result:
+    params = call.params
+    shown = _encoder(params)
+    limit = facets.page_size(params, "MaxUploads", "max-uploads", MAX_KEYS)
+    if not limit:
+        raise Refused("InvalidArgument", "Invalid max-uploads", ArgumentName="max-uploads")
+    prefix, delimiter = params.get("Prefix", ""), params.get("Delimiter", "")
+    key_marker, id_marker = params.get("KeyMarker", ""), params.get("UploadIdMarker", "")
+    page = await services.of(call).listing.uploads(
+        call.place.name,
+        prefix=prefix,
+        delimiter=delimiter,
+        # An upload id without a key is ignored. Source: ListMultipartUploads, upload-id-marker.
+        after=(key_marker, id_marker if key_marker else ""),
+        limit=limit,
+    )
+    next_key, next_id = page.next_after or ("", "")
+    uploads: list[Result] = []
+    names: dict[str, str] = {}
+    for upload in page.uploads:
+        if upload.owner not in names:
+            names[upload.owner] = await services.of(call).people.name_of(upload.owner)
+        owner = {"ID": upload.owner, "DisplayName": names[upload.owner]}
+        entry: Result = {
+            "UploadId": upload.upload_id,
+            "Key": shown(upload.key),
+            "Initiated": facets.moment(upload.initiated_ms),
+            "StorageClass": "STANDARD",
+            "Owner": owner,
+            "Initiator": owner,
+        }
+        if upload.checksum_algorithm:
+            entry["ChecksumAlgorithm"] = upload.checksum_algorithm
+            entry["ChecksumType"] = upload.checksum_type
+        uploads.append(entry)
+    reply: Result = {
+        "Bucket": call.place.name,
+        "KeyMarker": shown(key_marker),
+        "UploadIdMarker": id_marker,
+        "NextKeyMarker": shown(next_key),
+        "NextUploadIdMarker": next_id,
+        "MaxUploads": limit,
+        "IsTruncated": page.next_after is not None,
+        "Uploads": uploads,
+        "CommonPrefixes": [{"Prefix": shown(each)} for each in page.prefixes],
+    }
+    if prefix:
+        reply["Prefix"] = shown(prefix)
+    if delimiter:
+        reply["Delimiter"] = shown(delimiter)
+    if "EncodingType" in params:
+        reply["EncodingType"] = params["EncodingType"]
+    return reply

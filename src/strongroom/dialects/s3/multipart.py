@@ -1,0 +1,221 @@
+"""Handlers of multipart uploads."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from strongroom.access.actions import Action
+from strongroom.crypto import digests
+from strongroom.dialects.operation import Body, Call, Refused, Result, operation
+from strongroom.dialects.s3 import facets, objects, services
+from strongroom.service import multipart
+from strongroom.service import objects as stored
+from strongroom.store import records
+
+MAX_PARTS_LISTED: Final = 1000
+_TYPES: Final = frozenset({stored.FULL_OBJECT, stored.COMPOSITE})
+
+
+def _owner(user_id: str, name: str) -> Result:
+    return {"ID": user_id, "DisplayName": name}
+
+
+@operation("CreateMultipartUpload", action=Action.PUT_OBJECT)
+async def create_multipart_upload(call: Call) -> Result:
+    params = call.params
+    customer = facets.customer_key(params, writing=True)
+    objects.check_mode(params)
+    objects.check_write(params)
+    named, kind = params.get("ChecksumAlgorithm"), params.get("ChecksumType")
+    if kind is not None and named is None:
+        raise Refused(
+            "InvalidRequest",
+            "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm"
+            " header.",
+        )
+    if kind is not None and kind not in _TYPES:
+        raise Refused("InvalidRequest", "Value for x-amz-checksum-type header is invalid.")
+    algorithm = facets.known_algorithm(named) if named is not None else None
+    if algorithm is not None and kind is not None:
+        _check_type(algorithm, kind)
+    upload = await services.of(call).multipart.create(
+        call.place.name,
+        params["Key"],
+        owner=call.principal.user_id,
+        customer=customer,
+        content=facets.content(params),
+        checksum=algorithm,
+        checksum_type=kind,
+    )
+    reply: Result = {
+        "Bucket": upload.bucket,
+        "Key": upload.key,
+        "UploadId": upload.upload_id,
+        **facets.encryption_reply(upload.mode, params),
+    }
+    if upload.checksum_algorithm:
+        reply["ChecksumAlgorithm"] = upload.checksum_algorithm
+        reply["ChecksumType"] = upload.checksum_type
+    return reply
+
+
+def _check_type(algorithm: str, kind: str) -> None:
+    if (
+        kind == stored.FULL_OBJECT
+        and algorithm not in digests.COMBINABLE
+        or (kind == stored.COMPOSITE and algorithm == stored.DEFAULT_CHECKSUM)
+    ):
+        raise Refused(
+            "InvalidRequest",
+            f"The {kind} checksum type cannot be used with the {algorithm.lower()} checksum"
+            " algorithm.",
+        )
+
+
+@operation("UploadPart", action=Action.PUT_OBJECT, body=Body.STREAM)
+async def upload_part(call: Call) -> Result:
+    params = call.params
+    customer = facets.customer_key(params, writing=True)
+    number = params["PartNumber"]
+    if not 1 <= number <= multipart.MAX_PARTS:
+        raise Refused(
+            "InvalidArgument",
+            f"Part number must be an integer between 1 and {multipart.MAX_PARTS}, inclusive",
+            ArgumentName="partNumber",
+            ArgumentValue=str(number),
+        )
+    assert call.incoming is not None, "UploadPart is declared with a streamed body"
+    listed = await services.of(call).multipart.put_part(
+        call.place.name,
+        params["Key"],
+        params["UploadId"],
+        number,
+        call.incoming,
+        customer=customer,
+    )
+    shown = {
+        algorithm: digest
+        for algorithm, digest in listed.checksums.items()
+        if call.incoming.checksum in (None, algorithm)
+    }
+    return {
+        "ETag": facets.quoted(listed.part.etag),
+        **{member: text for member, text in facets.checksum_reply(shown, "").items()},
+        **facets.encryption_reply(listed.mode, params),
+    }
+
+
+@operation("ListParts", action=Action.LIST_MULTIPART_UPLOAD_PARTS)
+async def list_parts(call: Call) -> Result:
+    params = call.params
+    limit = facets.page_size(params, "MaxParts", "max-parts", MAX_PARTS_LISTED)
+    after = params.get("PartNumberMarker", 0)
+    if after < 0:
+        raise facets.bad_argument("part-number-marker", str(after))
+    upload, rows = await services.of(call).multipart.parts(
+        call.place.name, params["Key"], params["UploadId"], after=after, limit=limit + 1
+    )
+    shown, more = rows[:limit], len(rows) > limit
+    name = await services.of(call).people.name_of(upload.owner)
+    reply: Result = {
+        "Bucket": upload.bucket,
+        "Key": upload.key,
+        "UploadId": upload.upload_id,
+        "PartNumberMarker": after,
+        "NextPartNumberMarker": shown[-1].part.number if shown else 0,
+        "MaxParts": limit,
+        "IsTruncated": more,
+        "Parts": [
+            {
+                "PartNumber": row.part.number,
+                "LastModified": facets.moment(row.part.modified_ms),
+                "ETag": facets.quoted(row.part.etag),
+                "Size": row.part.size,
+                **_listed_checksums(upload, row),
+            }
+            for row in shown
+        ],
+        "Initiator": _owner(upload.owner, name),
+        "Owner": _owner(upload.owner, name),
+        "StorageClass": "STANDARD",
+    }
+    if upload.checksum_algorithm:
+        reply["ChecksumAlgorithm"] = upload.checksum_algorithm
+        reply["ChecksumType"] = upload.checksum_type
+    return reply
+
+
+def _listed_checksums(upload: records.Upload, row: multipart.ListedPart) -> Result:
+    algorithm = upload.checksum_algorithm
+    if not algorithm:
+        return {}
+    return facets.checksum_reply({algorithm: row.checksums[algorithm]}, "")
+
+
+@operation("CompleteMultipartUpload", action=Action.PUT_OBJECT, body=Body.DOCUMENT)
+async def complete_multipart_upload(call: Call) -> Result:
+    params = call.params
+    # Accepted when sent, needed never; a wrong one is the client's mistake to hear about.
+    facets.customer_key(params, writing=True)
+    parts = params.get("MultipartUpload", {}).get("Parts", [])
+    if not 1 <= len(parts) <= multipart.MAX_PARTS or any(
+        "PartNumber" not in part or "ETag" not in part for part in parts
+    ):
+        raise Refused("MalformedXML")
+    kind = params.get("ChecksumType")
+    if kind is not None and kind not in _TYPES:
+        raise Refused("InvalidRequest", "Value for x-amz-checksum-type header is invalid.")
+    done = await services.of(call).multipart.complete(
+        call.place.name,
+        params["Key"],
+        params["UploadId"],
+        [_named(part) for part in parts],
+        announced=_announced(params),
+        announced_type=kind,
+        announced_size=params.get("MpuObjectSize"),
+        when=facets.read_conditions(params),
+    )
+    host = (call.request.header(b"host") or b"").decode("latin-1")
+    scheme = "https" if call.request.secure else "http"
+    path = call.request.raw_path.decode("latin-1")
+    reply: Result = {
+        "Location": f"{scheme}://{host}{path}",
+        "Bucket": call.place.name,
+        "Key": params["Key"],
+        "ETag": facets.quoted(done.etag),
+        **facets.checksum_reply(done.checksums, done.checksum_type, len(parts)),
+    }
+    if done.mode != facets.CUSTOMER_MODE:
+        reply["ServerSideEncryption"] = facets.ALGORITHM
+    return reply
+
+
+def _named(part: dict[str, Any]) -> multipart.NamedPart:
+    checksums = {
+        algorithm: facets.checksum_value(
+            algorithm, part[member], f"x-amz-checksum-{algorithm.lower()} header"
+        )
+        for algorithm, member in facets.CHECKSUM_MEMBERS.items()
+        if member in part
+    }
+    return multipart.NamedPart(part["PartNumber"], part["ETag"].strip().strip('"'), checksums)
+
+
+def _announced(params: dict[str, Any]) -> dict[str, bytes]:
+    """Read the whole object's checksum; `-N` after a composite one is not part of it."""
+    return {
+        algorithm: facets.checksum_value(
+            algorithm,
+            params[member].partition("-")[0],
+            f"x-amz-checksum-{algorithm.lower()} header",
+        )
+        for algorithm, member in facets.CHECKSUM_MEMBERS.items()
+        if member in params
+    }
+
+
+@operation("AbortMultipartUpload", action=Action.ABORT_MULTIPART_UPLOAD)
+async def abort_multipart_upload(call: Call) -> Result:
+    params = call.params
+    await services.of(call).multipart.abort(call.place.name, params["Key"], params["UploadId"])
+    return {}

@@ -1,0 +1,218 @@
+"""Handlers of single objects and of DeleteObjects."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from strongroom import errors
+from strongroom.access.actions import Action
+from strongroom.dialects.operation import Body, Call, Refused, Result, operation
+from strongroom.dialects.s3 import facets, faults, services
+from strongroom.service import objects
+from strongroom.wire import binding
+
+MAX_DELETES = 1000
+"""Keys in one DeleteObjects. Source: S3 API reference, DeleteObjects."""
+
+UNSERVED: Final = {
+    "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
+    "SSEKMSEncryptionContext": "x-amz-server-side-encryption-context",
+    "BucketKeyEnabled": "x-amz-server-side-encryption-bucket-key-enabled",
+    "Tagging": "x-amz-tagging",
+    "ObjectLockMode": "x-amz-object-lock-mode",
+    "ObjectLockRetainUntilDate": "x-amz-object-lock-retain-until-date",
+    "ObjectLockLegalHoldStatus": "x-amz-object-lock-legal-hold",
+    "WriteOffsetBytes": "x-amz-write-offset-bytes",
+}
+"""What a write may ask for and this release does not do. Leaving it undone would be a lie."""
+
+UNSERVED_READ: Final = {"VersionId": "versionId", "PartNumber": "partNumber"}
+
+_OWN_ACL: Final = frozenset({"private", "bucket-owner-full-control"})
+_STORAGE_CLASS: Final = "STANDARD"
+_SERVER_MODES: Final = frozenset({facets.ALGORITHM})
+_GRANTS: Final = ("GrantFullControl", "GrantRead", "GrantReadACP", "GrantWriteACP")
+
+
+def check_write(params: dict[str, Any]) -> None:
+    """Refuse what an object cannot be written with.
+
+    Raises:
+        Refused: naming the header.
+    """
+    facets.refuse_unserved(params, UNSERVED)
+    acl = params.get("ACL")
+    # As a bucket with ACLs disabled, which all of S3's are unless someone enables them.
+    if (acl is not None and acl not in _OWN_ACL) or any(grant in params for grant in _GRANTS):
+        raise Refused("AccessControlListNotSupported")
+    if params.get("StorageClass", _STORAGE_CLASS) != _STORAGE_CLASS:
+        raise Refused("InvalidStorageClass", StorageClassRequested=params["StorageClass"])
+
+
+def check_mode(params: dict[str, Any]) -> None:
+    """Refuse an encryption that the server does not do; after the customer's key was looked at.
+
+    Raises:
+        Refused: another mode than AES256.
+    """
+    mode = params.get("ServerSideEncryption")
+    if mode is None or mode in _SERVER_MODES:
+        return
+    if mode in ("aws:kms", "aws:kms:dsse"):
+        raise Refused("NotImplemented", Header="x-amz-server-side-encryption")
+    raise Refused(
+        "InvalidArgument",
+        "The encryption method specified is not supported",
+        ArgumentName="x-amz-server-side-encryption",
+        ArgumentValue=mode,
+    )
+
+
+@operation("PutObject", action=Action.PUT_OBJECT, body=Body.STREAM)
+async def put_object(call: Call) -> Result:
+    params = call.params
+    customer = facets.customer_key(params, writing=True)
+    check_mode(params)
+    check_write(params)
+    assert call.incoming is not None, "PutObject is declared with a streamed body"
+    found = await services.of(call).objects.put(
+        call.place.name,
+        params["Key"],
+        call.incoming,
+        owner=call.principal.user_id,
+        customer=customer,
+        content=facets.content(params),
+        when=facets.read_conditions(params),
+    )
+    version = found.version
+    return {
+        "ETag": facets.quoted(version.etag),
+        **facets.version_reply(version),
+        **facets.checksum_reply(found.head.checksums, found.head.checksum_type),
+        **facets.encryption_reply(version.mode, params),
+    }
+
+
+def _found(found: objects.Found, params: dict[str, Any]) -> Result:
+    version, head = found.version, found.head
+    reply: Result = {
+        "AcceptRanges": "bytes",
+        "LastModified": facets.moment(version.modified_ms),
+        "ETag": facets.quoted(version.etag),
+        **facets.content_reply(head.content, head.metadata),
+        **facets.encryption_reply(version.mode, params),
+        **facets.version_reply(version),
+    }
+    for member, override in _OVERRIDES.items():
+        if override in params:
+            value = params[override]
+            reply[member] = facets.http_date(value) if member == "Expires" else value
+    if params.get("ChecksumMode") == "ENABLED" and not params.get("Range"):
+        reply |= facets.checksum_reply(head.checksums, head.checksum_type, len(head.visible_parts))
+    return reply
+
+
+_OVERRIDES: Final = {
+    "CacheControl": "ResponseCacheControl",
+    "ContentDisposition": "ResponseContentDisposition",
+    "ContentEncoding": "ResponseContentEncoding",
+    "ContentLanguage": "ResponseContentLanguage",
+    "ContentType": "ResponseContentType",
+    "Expires": "ResponseExpires",
+}
+
+
+@operation("GetObject", action=Action.GET_OBJECT)
+async def get_object(call: Call) -> Result:
+    params = call.params
+    facets.refuse_unserved(params, UNSERVED_READ)
+    wanted = facets.byte_range(params.get("Range"))
+    opened = await services.of(call).objects.get(
+        call.place.name,
+        params["Key"],
+        customer=facets.customer_key(params, writing=False),
+        byte_range=wanted,
+        when=facets.read_conditions(params),
+    )
+    reply = _found(opened.found, params)
+    reply["ContentLength"] = opened.end - opened.start
+    reply["Body"] = opened.pieces
+    if wanted is not None:
+        size = opened.found.version.size
+        reply["ContentRange"] = f"bytes {opened.start}-{opened.end - 1}/{size}"
+        reply[binding.STATUS] = 206
+    return reply
+
+
+@operation("HeadObject", action=Action.GET_OBJECT)
+async def head_object(call: Call) -> Result:
+    params = call.params
+    facets.refuse_unserved(params, UNSERVED_READ)
+    found = await services.of(call).objects.head(
+        call.place.name,
+        params["Key"],
+        customer=facets.customer_key(params, writing=False),
+        when=facets.read_conditions(params),
+    )
+    reply = _found(found, params)
+    size = found.version.size
+    wanted = facets.byte_range(params.get("Range"))
+    if wanted is None:
+        reply["ContentLength"] = size
+        return reply
+    start, end = wanted.resolve(size)
+    reply["ContentLength"] = end - start
+    reply["ContentRange"] = f"bytes {start}-{end - 1}/{size}"
+    reply[binding.STATUS] = 206
+    return reply
+
+
+@operation("DeleteObject", action=Action.DELETE_OBJECT)
+async def delete_object(call: Call) -> Result:
+    params = call.params
+    facets.refuse_unserved(params, {"MFA": "x-amz-mfa"})
+    version_id = params.get("VersionId")
+    if version_id not in (None, "null"):
+        raise Refused(
+            "InvalidArgument",
+            "Invalid version id specified",
+            ArgumentName="versionId",
+            ArgumentValue=version_id,
+        )
+    await services.of(call).objects.delete(
+        call.place.name, params["Key"], when=facets.delete_conditions(params)
+    )
+    return {}
+
+
+@operation("DeleteObjects", action=Action.DELETE_OBJECT, body=Body.DOCUMENT)
+async def delete_objects(call: Call) -> Result:
+    wanted = call.params.get("Delete", {})
+    entries = wanted.get("Objects", [])
+    if not 1 <= len(entries) <= MAX_DELETES or any(not entry.get("Key") for entry in entries):
+        raise Refused("MalformedXML")
+    store = services.of(call).objects
+
+    async def delete(entry: dict[str, Any]) -> Result:
+        key = entry["Key"]
+        version_id = entry.get("VersionId")
+        named: Result = {"Key": key}
+        if version_id is not None:
+            named["VersionId"] = version_id
+        try:
+            if version_id not in (None, "null"):
+                raise errors.VersionNotFound(call.place.name, key, version_id)
+            await store.delete(call.place.name, key, when=facets.delete_conditions(entry))
+        except (Refused, errors.StrongroomError) as error:
+            refusal = faults.refusal(error)
+            text = refusal.message or faults.FAULTS[refusal.code][1]
+            return {**named, "Code": refusal.code, "Message": text}
+        return named
+
+    results = await asyncio.gather(*map(delete, entries))
+    deleted = [result for result in results if "Code" not in result]
+    return {
+        "Deleted": [] if wanted.get("Quiet") else deleted,
+        "Errors": [result for result in results if "Code" in result],
+    }

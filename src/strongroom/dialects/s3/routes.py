@@ -1,0 +1,169 @@
+"""Which operation a request means.
+
+Thirteen pairs of method and path are shared by 28 operations of the model;
+query parameters, and one header, tell them apart. The table is compiled from
+the model, most specific first, so it knows all of S3's operations, served or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+from strongroom.dialects.operation import Refused
+
+if TYPE_CHECKING:
+    from strongroom.wire import message, model
+
+MAX_KEY_BYTES = 1024
+"""Source: S3 user guide, "Naming Amazon S3 objects"."""
+
+_COPY_SOURCE = b"x-amz-copy-source"
+_NEVER: frozenset[str] = frozenset({"ListDirectoryBuckets", "WriteGetObjectResponse"})
+"""Operations that AWS tells apart by host name; here they would hide others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a request points.
+
+    Attributes:
+        bucket: None for the service itself.
+        key: None for the bucket itself.
+        virtual: the bucket was named by the host.
+    """
+
+    bucket: str | None
+    key: str | None
+    virtual: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    name: str
+    static: tuple[tuple[str, str], ...]
+    query: tuple[str, ...]
+    copies: bool
+
+    def fits(self, query: Mapping[str, str], *, copies: bool) -> bool:
+        return (
+            all(name in query and value in ("", query[name]) for name, value in self.static)
+            and all(name in query for name in self.query)
+            and (copies or not self.copies)
+        )
+
+
+class Routes:
+    """The table: (method, level) → candidates, most demanding first."""
+
+    def __init__(self, operations: Iterable[model.Operation]) -> None:
+        table: dict[tuple[str, str], list[_Candidate]] = {}
+        for operation in operations:
+            if operation.deprecated or operation.name in _NEVER:
+                continue
+            candidate = _Candidate(
+                operation.name,
+                operation.static_query,
+                operation.required_query,
+                _COPY_SOURCE.decode() in operation.required_headers,
+            )
+            table.setdefault((operation.method, operation.path), []).append(candidate)
+        for candidates in table.values():
+            candidates.sort(key=lambda c: -(len(c.static) + len(c.query) + c.copies))
+        self._table = {place: tuple(candidates) for place, candidates in table.items()}
+
+    def find(
+        self, method: str, address: Address, query: Iterable[tuple[str, str]], *, copies: bool
+    ) -> str:
+        """Return the name of the operation.
+
+        Raises:
+            Refused: no operation has this method here.
+        """
+        given = dict(query)
+        for candidate in self._table.get((method, _path_of(address)), ()):
+            if candidate.fits(given, copies=copies):
+                return candidate.name
+        raise Refused("MethodNotAllowed", Method=method, ResourceType=_kind_of(address))
+
+
+def _path_of(address: Address) -> str:
+    if address.bucket is None:
+        return "/"
+    return "/{Bucket}" if address.key is None else "/{Bucket}/{Key+}"
+
+
+def _kind_of(address: Address) -> str:
+    if address.bucket is None:
+        return "SERVICE"
+    return "BUCKET" if address.key is None else "OBJECT"
+
+
+def address(request: message.Request, domains: Iterable[str]) -> Address:
+    """Read bucket and key from host and path.
+
+    The path is decoded once, as one string of bytes: `%2F` in a key is a slash
+    of the key, and nothing is normalised, so `a//b` and `a/../b` are keys.
+
+    Args:
+        request: the request.
+        domains: names under which a host `BUCKET.NAME` names a bucket.
+
+    Raises:
+        Refused: the path is not UTF-8, or the key is too long.
+    """
+    try:
+        path = unquote_to_bytes(request.raw_path).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Refused("InvalidURI") from error
+    bucket = _bucket_of_host(request.header(b"host") or b"", domains)
+    if bucket is not None:
+        key = path[1:]
+        virtual = True
+    else:
+        bucket, _, key = path[1:].partition("/")
+        virtual = False
+        if not bucket:
+            if key:
+                raise Refused("InvalidBucketName", BucketName="")
+            return Address(None, None, virtual=False)
+    size = len(key.encode())
+    if size > MAX_KEY_BYTES:
+        raise Refused("KeyTooLongError", Size=str(size), MaxSizeAllowed=str(MAX_KEY_BYTES))
+    return Address(bucket, key or None, virtual)
+
+
+def _bucket_of_host(host: bytes, domains: Iterable[str]) -> str | None:
+    name = host.decode("latin-1").lower()
+    if name.startswith("["):
+        return None
+    name = name.partition(":")[0]
+    for domain in domains:
+        if name.endswith("." + domain):
+            return name.removesuffix("." + domain)
+    return None
+
+
+def parse_query(raw: bytes) -> list[tuple[str, str]]:
+    """Decode a query string; names without `=` have an empty value.
+
+    Raises:
+        Refused: it is not UTF-8.
+    """
+    pairs: list[tuple[str, str]] = []
+    if not raw:
+        return pairs
+    try:
+        for piece in raw.split(b"&"):
+            if piece:
+                name, _, value = piece.partition(b"=")
+                pairs.append((_decode(name), _decode(value)))
+    except UnicodeDecodeError as error:
+        raise Refused("InvalidURI") from error
+    return pairs
+
+
+def _decode(text: bytes) -> str:
+    return unquote_to_bytes(text.replace(b"+", b" ")).decode("utf-8")

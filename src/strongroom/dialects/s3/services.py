@@ -1,0 +1,29 @@
+"""What S3's handlers are given to work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from strongroom.access import identities
+    from strongroom.dialects.operation import Call
+    from strongroom.service import buckets, listing, multipart, objects
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The store's services, and what S3 says about itself."""
+
+    buckets: buckets.Buckets
+    objects: objects.Objects
+    multipart: multipart.Multipart
+    listing: listing.Listing
+    people: identities.Identities
+    region: str
+
+
+def of(call: Call) -> Services:
+    """Return a call's services, with their type."""
+    assert isinstance(call.services, Services), "S3's pipeline is built with S3's services"
+    return call.services

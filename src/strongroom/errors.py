@@ -1,0 +1,340 @@
+"""Every failure the domain can name. No HTTP, no wire words.
+
+    StrongroomError
+    ├── NotFound
+    │   ├── BucketNotFound
+    │   ├── ObjectNotFound
+    │   ├── VersionNotFound
+    │   ├── UploadNotFound
+    │   └── UserNotFound
+    ├── Conflict
+    │   ├── BucketExists
+    │   ├── BucketNotEmpty
+    │   ├── UserExists
+    │   └── PreconditionFailed
+    ├── AccessDenied
+    ├── KeyTrouble
+    │   ├── WrongKey
+    │   ├── KeyRequired
+    │   ├── KeyNotApplicable
+    │   ├── PartKeyMissing
+    │   ├── PartKeyMismatch
+    │   └── MasterKeyTrouble
+    ├── NotAuthentic
+    ├── BadBody
+    │   ├── BodyTooShort
+    │   ├── BodyTooLong
+    │   ├── BodyMalformed
+    │   ├── ClientGone
+    │   ├── DigestMismatch
+    │   └── ObjectTooLarge
+    ├── BadUpload
+    │   ├── InvalidPart
+    │   ├── InvalidPartOrder
+    │   ├── PartTooSmall
+    │   ├── PartChecksumMissing
+    │   └── ChecksumTypeMismatch
+    ├── RangeNotSatisfiable
+    ├── InvalidBucketName
+    ├── MalformedDocument
+    ├── MalformedValue
+    ├── MissingValue
+    └── StoreTrouble
+        ├── BlobMissing
+        ├── StoreFull
+        ├── StoreLocked
+        └── StoreFailed
+
+A dialect's `faults.py` turns these into codes and statuses, and nothing else does.
+"""
+
+from __future__ import annotations
+
+
+class StrongroomError(Exception):
+    """Root of all failures that the domain names."""
+
+
+class NotFound(StrongroomError):
+    """What was asked for is not there."""
+
+
+class BucketNotFound(NotFound):
+    """No bucket of this name."""
+
+    def __init__(self, bucket: str) -> None:
+        super().__init__(bucket)
+        self.bucket = bucket
+
+
+class ObjectNotFound(NotFound):
+    """No object of this key, or its newest version is a delete marker."""
+
+    def __init__(self, bucket: str, key: str) -> None:
+        super().__init__(bucket, key)
+        self.bucket = bucket
+        self.key = key
+
+
+class VersionNotFound(NotFound):
+    """The key exists, or not, but this version of it does not."""
+
+    def __init__(self, bucket: str, key: str, version_id: str) -> None:
+        super().__init__(bucket, key, version_id)
+        self.bucket = bucket
+        self.key = key
+        self.version_id = version_id
+
+
+class UploadNotFound(NotFound):
+    """No multipart upload of this id is open for this key."""
+
+    def __init__(self, upload_id: str) -> None:
+        super().__init__(upload_id)
+        self.upload_id = upload_id
+
+
+class UserNotFound(NotFound):
+    """No user or credential of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+class Conflict(StrongroomError):
+    """The state of the store forbids it."""
+
+
+class BucketExists(Conflict):
+    """The name is taken; `owner` is the canonical id of who has it."""
+
+    def __init__(self, bucket: str, owner: str) -> None:
+        super().__init__(bucket)
+        self.bucket = bucket
+        self.owner = owner
+
+
+class BucketNotEmpty(Conflict):
+    """A bucket with objects or open uploads cannot be deleted."""
+
+    def __init__(self, bucket: str) -> None:
+        super().__init__(bucket)
+        self.bucket = bucket
+
+
+class UserExists(Conflict):
+    """The user name or access key is taken."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+class PreconditionFailed(Conflict):
+    """A condition of the request does not hold; `condition` is its name."""
+
+    def __init__(self, condition: str) -> None:
+        super().__init__(condition)
+        self.condition = condition
+
+
+class AccessDenied(StrongroomError):
+    """The principal may not do this."""
+
+
+class KeyTrouble(StrongroomError):
+    """Something about the key that guards an object."""
+
+
+class WrongKey(KeyTrouble):
+    """The key is not the one that the object was sealed under."""
+
+
+class KeyRequired(KeyTrouble):
+    """The object is under a customer's key and the request brings none."""
+
+
+class KeyNotApplicable(KeyTrouble):
+    """The request brings a customer key for an object that has none."""
+
+
+class PartKeyMissing(KeyTrouble):
+    """The part's encryption differs from the upload's: one has a customer key, one has none."""
+
+
+class PartKeyMismatch(KeyTrouble):
+    """The part brings another customer key than the upload began with."""
+
+
+class MasterKeyTrouble(KeyTrouble):
+    """The master key is missing, short, or not the one of this store; the text says what to do."""
+
+
+class NotAuthentic(StrongroomError):
+    """Stored bytes are not what was written: changed, moved, cut or exchanged."""
+
+
+class BadBody(StrongroomError):
+    """The body that arrived is not the body that was announced."""
+
+
+class BodyTooShort(BadBody):
+    """Fewer bytes arrived than were announced."""
+
+
+class BodyTooLong(BadBody):
+    """More bytes arrived than were announced."""
+
+
+class BodyMalformed(BadBody):
+    """The framing of the body cannot be read; the text says where."""
+
+
+class ClientGone(BadBody):
+    """The client hung up in the middle of its body."""
+
+
+class DigestMismatch(BadBody):
+    """A digest of the body differs from the announced one.
+
+    `algorithm` is `MD5` for Content-MD5, `X-SHA256` for the signed payload hash,
+    otherwise the name of the checksum. Both digests are raw bytes.
+    """
+
+    def __init__(self, algorithm: str, announced: bytes, computed: bytes) -> None:
+        super().__init__(algorithm)
+        self.algorithm = algorithm
+        self.announced = announced
+        self.computed = computed
+
+
+class ObjectTooLarge(BadBody):
+    """The announced size in bytes passes the limit."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(size, limit)
+        self.size = size
+        self.limit = limit
+
+
+class BadUpload(StrongroomError):
+    """A multipart upload cannot be completed as asked."""
+
+
+class InvalidPart(BadUpload):
+    """A named part was not uploaded, or its ETag or checksum differs."""
+
+    def __init__(self, number: int, etag: str = "") -> None:
+        super().__init__(number)
+        self.number = number
+        self.etag = etag
+
+
+class InvalidPartOrder(BadUpload):
+    """Parts are not listed in ascending order."""
+
+
+class PartTooSmall(BadUpload):
+    """A part that is not the last has fewer bytes than the minimum."""
+
+    def __init__(self, number: int, size: int, minimum: int, etag: str) -> None:
+        super().__init__(number, size, minimum)
+        self.number = number
+        self.size = size
+        self.minimum = minimum
+        self.etag = etag
+
+
+class PartChecksumMissing(BadUpload):
+    """The upload's checksum is made of its parts', and a Complete gives none for a part."""
+
+    def __init__(self, algorithm: str, number: int) -> None:
+        super().__init__(algorithm, number)
+        self.algorithm = algorithm
+        self.number = number
+
+
+class ChecksumTypeMismatch(BadUpload):
+    """The upload was opened with another checksum algorithm or type; `expected` names it."""
+
+    def __init__(self, expected: str, got: str) -> None:
+        super().__init__(expected, got)
+        self.expected = expected
+        self.got = got
+
+
+class RangeNotSatisfiable(StrongroomError):
+    """The range lies outside the object of `size` bytes; `asked` is the range as sent."""
+
+    def __init__(self, size: int, asked: str) -> None:
+        super().__init__(size)
+        self.size = size
+        self.asked = asked
+
+
+class InvalidBucketName(StrongroomError):
+    """The name breaks the naming rules."""
+
+    def __init__(self, bucket: str) -> None:
+        super().__init__(bucket)
+        self.bucket = bucket
+
+
+class MalformedDocument(StrongroomError):
+    """A document body does not parse, or passes a limit; the text says which."""
+
+
+class MalformedValue(StrongroomError):
+    """A value of the request cannot be what its place needs.
+
+    The value is an attribute and not in the exception's text, so that a log of the
+    text cannot show what a client put in the wrong place.
+
+    Attributes:
+        member: the name in the operation's params.
+        wire_name: header, query parameter or element as it is on the wire.
+        value: the text as sent.
+        where: `header`, `query`, `body` or `reply`.
+    """
+
+    def __init__(self, member: str, wire_name: str, value: str, where: str) -> None:
+        super().__init__(wire_name, where)
+        self.member = member
+        self.wire_name = wire_name
+        self.value = value
+        self.where = where
+
+
+class MissingValue(StrongroomError):
+    """The operation needs a value that the request does not bring; attributes as above."""
+
+    def __init__(self, member: str, wire_name: str, where: str) -> None:
+        super().__init__(wire_name, where)
+        self.member = member
+        self.wire_name = wire_name
+        self.where = where
+
+
+class StoreTrouble(StrongroomError):
+    """The store itself fails."""
+
+
+class BlobMissing(StoreTrouble):
+    """A blob that the catalog names cannot be found; `place` says where it was looked for."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(place)
+        self.place = place
+
+
+class StoreFull(StoreTrouble):
+    """No space left; nothing was acknowledged."""
+
+
+class StoreLocked(StoreTrouble):
+    """Another server holds the data directory; the text names it."""
+
+
+class StoreFailed(StoreTrouble):
+    """Disk or database answered with an error; nothing was acknowledged."""

@@ -1,0 +1,109 @@
+"""The master key: root of everything that the server itself can open.
+
+It wraps the store keys (SSE-S3 and multipart escrow) and the secrets of users.
+It opens nothing that only a customer's key opens.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import TYPE_CHECKING
+
+from strongroom import errors
+from strongroom.crypto import derive, envelope, secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MASTER_KEY_BYTES = 32
+_NO_SALT = bytes(32)
+"""The master key is uniform already; HKDF's extract step needs no salt (RFC 5869, 3.1)."""
+
+
+class Master:
+    """The master key, and what it may be used for."""
+
+    __slots__ = ("_prk",)
+
+    def __init__(self, key: secret.SecretKey) -> None:
+        if len(key) != MASTER_KEY_BYTES:
+            raise errors.MasterKeyTrouble(
+                f"The master key has {len(key)} bytes and must have {MASTER_KEY_BYTES}."
+            )
+        self._prk = derive.extract(_NO_SALT, key)
+
+    def check_value(self) -> bytes:
+        """Return 32 bytes that tell one master key from another and nothing else."""
+        return derive.expand(self._prk, derive.Label.MASTER_CHECK).reveal()
+
+    def wrap_store_key(
+        self, number: int, key: secret.SecretKey, random_bytes: Callable[[int], bytes]
+    ) -> bytes:
+        """Wrap store key `number`."""
+        return envelope.seal_box(
+            self._prk,
+            derive.Label.STORE_KEY,
+            number,
+            plaintext=key.reveal(),
+            random_bytes=random_bytes,
+        )
+
+    def unwrap_store_key(self, number: int, wrapped: bytes) -> secret.SecretKey:
+        """Unwrap store key `number`.
+
+        Raises:
+            NotAuthentic: it was changed, or is another store's.
+        """
+        return secret.SecretKey(
+            envelope.open_box(
+                self._prk,
+                derive.Label.STORE_KEY,
+                number,
+                sealed=wrapped,
+            )
+        )
+
+    def seal_credential(
+        self, access_key: str, secret_key: secret.SecretKey, random_bytes: Callable[[int], bytes]
+    ) -> bytes:
+        """Seal a user's secret key, bound to its access key."""
+        return envelope.seal_box(
+            self._prk,
+            derive.Label.CREDENTIAL,
+            access_key,
+            plaintext=secret_key.reveal(),
+            random_bytes=random_bytes,
+        )
+
+    def open_credential(self, access_key: str, sealed: bytes) -> secret.SecretKey:
+        """Open a user's secret key.
+
+        Raises:
+            NotAuthentic: it was changed, or belongs to another access key.
+        """
+        return secret.SecretKey(
+            envelope.open_box(
+                self._prk,
+                derive.Label.CREDENTIAL,
+                access_key,
+                sealed=sealed,
+            )
+        )
+
+
+def parse(text: str) -> secret.SecretKey:
+    """Read a master key from its base64 form.
+
+    Raises:
+        MasterKeyTrouble: not base64, or not of 32 bytes.
+    """
+    try:
+        raw = base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise errors.MasterKeyTrouble("The master key is not valid base64.") from error
+    if len(raw) != MASTER_KEY_BYTES:
+        raise errors.MasterKeyTrouble(
+            f"The master key decodes to {len(raw)} bytes and must have {MASTER_KEY_BYTES}."
+        )
+    return secret.SecretKey(raw)

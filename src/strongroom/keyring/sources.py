@@ -1,0 +1,124 @@
+"""Where the secret comes from that an object's data key is wrapped under."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from strongroom import errors
+from strongroom.crypto import secret
+from strongroom.store import records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from strongroom.keyring import master
+    from strongroom.store import catalog
+
+CUSTOMER_MODE: Final = "SSE-C"
+SERVER_MODE: Final = "SSE-S3"
+CUSTOMER_KEY_BYTES = 32
+STORE_KEY_BYTES = 32
+
+_MASTER_CHECK = "master-key-check"
+
+
+class KeySource(Protocol):
+    """A secret with what an envelope says, in the clear, about where it comes from."""
+
+    @property
+    def mode(self) -> str:
+        """Who holds the key: `CUSTOMER_MODE` or `SERVER_MODE`."""
+        ...
+
+    @property
+    def key_fields(self) -> tuple[bytes, ...]:
+        """What finds the secret again; empty if only the customer can."""
+        ...
+
+    @property
+    def secret(self) -> secret.SecretKey:
+        """The secret itself."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerKey:
+    """A key that came with the request and goes with it.
+
+    Any length is carried: a key of wrong length opens nothing, and on reads
+    must be told as a wrong key (observed: S3, GetObject with a 44-byte key).
+    """
+
+    secret: secret.SecretKey
+    mode: str = CUSTOMER_MODE
+    key_fields: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerKey:
+    """A numbered store key."""
+
+    number: int
+    secret: secret.SecretKey
+    mode: str = SERVER_MODE
+
+    @property
+    def key_fields(self) -> tuple[bytes, ...]:
+        """The key's number, in decimal."""
+        return (b"%d" % self.number,)
+
+
+class StoreKeys:
+    """The store keys, opened once at start."""
+
+    def __init__(self, keys: dict[int, ServerKey]) -> None:
+        self._keys = keys
+        self._current = keys[max(keys)]
+
+    @property
+    def current(self) -> ServerKey:
+        """The key that new objects get."""
+        return self._current
+
+    def named(self, key_fields: tuple[bytes, ...]) -> ServerKey:
+        """Return the key that an envelope names.
+
+        Raises:
+            NotAuthentic: it names none of this store's keys.
+        """
+        try:
+            (number,) = key_fields
+            return self._keys[int(number)]
+        except (KeyError, ValueError) as error:
+            raise errors.NotAuthentic("the envelope names an unknown store key") from error
+
+
+async def open_store_keys(
+    catalog: catalog.Catalog,
+    master: master.Master,
+    *,
+    random_bytes: Callable[[int], bytes],
+    now_ms: int,
+) -> StoreKeys:
+    """Check that the master key is this store's, and open the store keys; make the first.
+
+    Raises:
+        MasterKeyTrouble: the catalog was made under another master key.
+    """
+    check = master.check_value()
+    if await catalog.establish(_MASTER_CHECK, check) != check:
+        raise errors.MasterKeyTrouble(
+            "The master key is not the one that this data directory was made with. Start with the"
+            " right master.key or STRONGROOM_MASTER_KEY; the data is unharmed."
+        )
+    if not await catalog.store_keys():
+        first = secret.SecretKey(random_bytes(STORE_KEY_BYTES))
+        wrapped = master.wrap_store_key(1, first, random_bytes)
+        await catalog.add_store_key(records.StoreKey(1, wrapped, now_ms))
+    return StoreKeys(
+        {
+            key.number: ServerKey(key.number, master.unwrap_store_key(key.number, key.wrapped))
+            for key in await catalog.store_keys()
+        }
+    )

@@ -1,0 +1,76 @@
+"""What the server room asks of the application that it serves.
+
+The composition root (`build`) makes an `App`; listeners, workers and tests
+know no more of it than this. `Admin` is the part that works without a listener.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from strongroom.crypto import secret
+    from strongroom.store import records
+    from strongroom.wire import message
+
+
+class StartRefused(Exception):
+    """The server cannot start; the text is one sentence that says what to do."""
+
+
+class App(Protocol):
+    """A store that answers requests.
+
+    `start` comes first and `close` last, each once, on the loop that serves.
+    """
+
+    async def start(self) -> None:
+        """Open what needs a running loop, before the first request."""
+        ...
+
+    async def handle(self, request: message.Request) -> message.Response:
+        """Answer a request. Never raises for what a client sends.
+
+        The request's body is read before this returns, or not at all: the
+        response's own iterator must not read it.
+        """
+        ...
+
+    async def ready(self) -> bool:
+        """Tell whether requests can be served now: catalog and blobs answer."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything. Requests have been drained, or were cut."""
+        ...
+
+
+class Admin(Protocol):
+    """What the administrator's commands may do, beside a running server or without one."""
+
+    async def add_user(
+        self, name: str, access_key: str | None, secret_key: secret.SecretKey | None
+    ) -> tuple[records.User, str, secret.SecretKey]:
+        """Add a user with one credential; what is None is generated.
+
+        Returns:
+            The user, the access key, the secret key.
+
+        Raises:
+            UserExists: the name or the access key is taken.
+        """
+        ...
+
+    async def users(self) -> Sequence[records.User]:
+        """Return all users, by name."""
+        ...
+
+    async def remove_user(self, name: str) -> None:
+        """Remove a user and all credentials.
+
+        Raises:
+            UserNotFound: there is none.
+        """
+        ...

@@ -1,0 +1,91 @@
+"""If-Match and friends, decided on records.
+
+Source: RFC 9110, section 13.2.2 (precedence), and the S3 API reference
+(GetObject: with If-Match true and If-Unmodified-Since false the object is
+returned; with If-None-Match false and If-Modified-Since true, 304).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from strongroom import errors
+
+if TYPE_CHECKING:
+    from strongroom.store import catalog, records
+
+_SECOND_MS = 1000
+
+
+class NotModified(errors.StrongroomError):
+    """The client's copy is good; carries what a 304 shows."""
+
+    def __init__(self, version: records.Version) -> None:
+        super().__init__(version.etag)
+        self.version = version
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Conditions of a request; ETags as sent, times in milliseconds."""
+
+    if_match: str | None = None
+    if_none_match: str | None = None
+    if_modified_since_ms: int | None = None
+    if_unmodified_since_ms: int | None = None
+
+    def check_read(self, version: records.Version) -> None:
+        """Return if the version may be sent.
+
+        Raises:
+            PreconditionFailed: If-Match or If-Unmodified-Since does not hold.
+            NotModified: If-None-Match or If-Modified-Since says so.
+        """
+        # Header dates have whole seconds, so the version's time is cut to them.
+        second = version.modified_ms // _SECOND_MS * _SECOND_MS
+        if self.if_match is not None:
+            if not _names(self.if_match, version.etag):
+                raise errors.PreconditionFailed("If-Match")
+        elif self.if_unmodified_since_ms is not None and second > self.if_unmodified_since_ms:
+            raise errors.PreconditionFailed("If-Unmodified-Since")
+        if self.if_none_match is not None:
+            if _names(self.if_none_match, version.etag):
+                raise NotModified(version)
+        elif self.if_modified_since_ms is not None and second <= self.if_modified_since_ms:
+            raise NotModified(version)
+
+    def guard(self, bucket: str, key: str) -> catalog.Guard:
+        """Return the check for a write; it runs inside the write's transaction.
+
+        The check raises:
+            PreconditionFailed: If-Match or If-None-Match does not hold.
+            ObjectNotFound: If-Match on a key that does not exist.
+        """
+
+        def check(current: records.Version | None) -> None:
+            if (
+                self.if_none_match is not None
+                and current is not None
+                and _names(self.if_none_match, current.etag)
+            ):
+                raise errors.PreconditionFailed("If-None-Match")
+            if self.if_match is not None:
+                if current is None:
+                    raise errors.ObjectNotFound(bucket, key)
+                if not _names(self.if_match, current.etag):
+                    raise errors.PreconditionFailed("If-Match")
+
+        return check
+
+
+NONE = Conditions()
+
+
+def _names(sent: str, etag: str) -> bool:
+    """Whether an If-Match value names this ETag: `*`, or one of a list, quoted or not."""
+    if sent.strip() == "*":
+        return True
+    return any(
+        candidate.strip().removeprefix("W/").strip('"') == etag for candidate in sent.split(",")
+    )

@@ -1,0 +1,386 @@
+"""Multipart uploads: create, part, list, complete, abort.
+
+Only UploadPart carries a customer's key. What Complete and ListParts need is
+in the upload's escrow (docs/formats/sealed-object.md).
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hmac
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from strongroom import errors
+from strongroom.crypto import body as bodies
+from strongroom.crypto import digests, geometry
+from strongroom.crypto import envelope as envelopes
+from strongroom.keyring import sources
+from strongroom.service import conditions, objects
+from strongroom.store import records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from strongroom.service import encryption, facets, transfer
+    from strongroom.store import catalog
+
+# Source of the four limits: S3 user guide, "Amazon S3 multipart upload limits".
+MAX_PARTS = 10_000
+MIN_PART_BYTES = 5 * 1024**2
+MAX_PART_BYTES = 5 * 1024**3
+MAX_UPLOAD_BYTES = 50 * 1024**4
+
+_UPLOAD_ID_BYTES = 48
+_FULL_OBJECT_ONLY: Final = frozenset({"CRC64NVME"})
+_COMPOSITE_ONLY: Final = frozenset({"SHA1", "SHA256"})
+
+
+@dataclass(frozen=True, slots=True)
+class NamedPart:
+    """A part as a Complete request names it; checksums algorithm → digest."""
+
+    number: int
+    etag: str
+    checksums: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPart:
+    """A part with its checksums, and the mode of its upload."""
+
+    part: records.Part
+    checksums: Mapping[str, bytes]
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What an upload became; `checksums` is empty when a repeated Complete is answered."""
+
+    etag: str
+    version_id: str
+    mode: str
+    checksums: Mapping[str, bytes]
+    checksum_type: str
+
+
+def checksum_type_of(algorithm: str, wanted: str | None) -> str:
+    """Return the checksum type of an upload: as wanted, or the algorithm's default.
+
+    Source: S3 user guide, "Checking object integrity", the table of types.
+
+    Raises:
+        ChecksumTypeMismatch: the algorithm has no checksum of that type.
+    """
+    if algorithm in _FULL_OBJECT_ONLY:
+        default, other_allowed = objects.FULL_OBJECT, False
+    else:
+        default, other_allowed = objects.COMPOSITE, algorithm not in _COMPOSITE_ONLY
+    if wanted is None or wanted == default:
+        return default
+    if not other_allowed:
+        raise errors.ChecksumTypeMismatch(default, wanted)
+    return wanted
+
+
+class Multipart:
+    """What can be done with multipart uploads."""
+
+    def __init__(
+        self,
+        catalog: catalog.Catalog,
+        transfer: transfer.Transfer,
+        encryption: encryption.Encryption,
+        *,
+        random_bytes: Callable[[int], bytes],
+        clock_ms: Callable[[], int],
+        displaced: Callable[[], None],
+    ) -> None:
+        self._catalog = catalog
+        self._transfer = transfer
+        self._encryption = encryption
+        self._random_bytes = random_bytes
+        self._clock_ms = clock_ms
+        self._displaced = displaced
+
+    async def create(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        owner: str,
+        customer: sources.CustomerKey | None,
+        content: facets.Content,
+        checksum: str | None,
+        checksum_type: str | None,
+    ) -> records.Upload:
+        """Open an upload. `checksum` None: parts may bring any checksum or none.
+
+        Raises:
+            BucketNotFound: there is no such bucket.
+            ChecksumTypeMismatch: algorithm and type do not go together.
+        """
+        kind = checksum_type_of(checksum or objects.DEFAULT_CHECKSUM, checksum_type)
+        upload_id = base64.urlsafe_b64encode(self._random_bytes(_UPLOAD_ID_BYTES)).decode()
+        locked = self._encryption.lock(bucket, key, customer)
+        draft = envelopes.UploadDraft.seal(
+            upload_id=upload_id,
+            binding=locked.binding,
+            key_fields=locked.key_fields,
+            wrapped=locked.wrapped,
+            escrow=self._encryption.seal_escrow(upload_id, locked),
+            head=envelopes.Head(content=content.headers, metadata=content.metadata),
+            head_key=locked.head_key,
+            random_bytes=self._random_bytes,
+        )
+        upload = records.Upload(
+            bucket=bucket,
+            key=key,
+            upload_id=upload_id,
+            owner=owner,
+            mode=locked.binding.mode,
+            initiated_ms=self._clock_ms(),
+            checksum_algorithm=checksum or "",
+            checksum_type=kind,
+            sealed=draft.encode(),
+        )
+        await self._catalog.create_upload(upload)
+        return upload
+
+    async def put_part(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        number: int,
+        incoming: transfer.Incoming,
+        *,
+        customer: sources.CustomerKey | None,
+    ) -> ListedPart:
+        """Store one part, in place of an earlier one of its number.
+
+        Raises:
+            UploadNotFound: the upload is not open (any more).
+            PartKeyMissing, PartKeyMismatch: see `Encryption.unlock_upload`.
+            ChecksumTypeMismatch: the part's checksum is not the upload's.
+            BadBody, StoreFull, StoreFailed: as for an object.
+        """
+        if incoming.length > MAX_PART_BYTES:
+            raise errors.ObjectTooLarge(incoming.length, MAX_PART_BYTES)
+        upload = await self._catalog.upload(bucket, key, upload_id)
+        data_key = self._encryption.unlock_upload(upload, customer)
+        algorithm = upload.checksum_algorithm
+        if algorithm and incoming.checksum and incoming.checksum != algorithm:
+            raise errors.ChecksumTypeMismatch(algorithm, incoming.checksum)
+        plain_etag = upload.mode == sources.SERVER_MODE
+        async with self._transfer.receive(
+            incoming,
+            data_key,
+            number,
+            checksums=(algorithm or objects.DEFAULT_CHECKSUM,),
+            md5=plain_etag,
+        ) as received:
+            row = received.part
+            part = records.Part(
+                number=number,
+                blob_id=row.blob_id,
+                size=row.plain_bytes,
+                etag=(
+                    received.md5.hex()
+                    if received.md5 is not None
+                    else digests.opaque_etag(self._random_bytes)
+                ),
+                modified_ms=self._clock_ms(),
+                digest=row.digest,
+                sealed_checksums=bodies.seal_part_checksums(
+                    data_key.body_key(),
+                    upload_id,
+                    row.number,
+                    row.blob_id,
+                    row.plain_bytes,
+                    row.digest,
+                    row.checksums,
+                    self._random_bytes,
+                ),
+            )
+            await received.commit(self._catalog.put_part(upload, part, received.blob))
+        self._displaced()
+        return ListedPart(part, row.checksums, upload.mode)
+
+    async def parts(
+        self, bucket: str, key: str, upload_id: str, *, after: int, limit: int
+    ) -> tuple[records.Upload, Sequence[ListedPart]]:
+        """Return an upload and up to `limit` of its parts with numbers greater than `after`.
+
+        Raises:
+            UploadNotFound: the upload is not open.
+        """
+        upload = await self._catalog.upload(bucket, key, upload_id)
+        body_key = self._encryption.open_escrow(upload).body_key
+        rows = await self._catalog.parts(upload_id, after=after, limit=limit)
+        return upload, [
+            ListedPart(part, _part_checksums(upload, body_key, part), upload.mode) for part in rows
+        ]
+
+    async def complete(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        named: Sequence[NamedPart],
+        *,
+        announced: Mapping[str, bytes],
+        announced_type: str | None = None,
+        announced_size: int | None = None,
+        when: conditions.Conditions = conditions.NONE,
+    ) -> Completed:
+        """Make an object of the named parts.
+
+        A repeated Complete of a completed upload is answered as the first was.
+
+        Raises:
+            UploadNotFound: the upload is not open and was not completed.
+            InvalidPart, InvalidPartOrder, PartTooSmall: see there.
+            ChecksumTypeMismatch: a checksum of another type is announced.
+            DigestMismatch: the whole object's checksum is not the announced one.
+            PreconditionFailed, ObjectNotFound: a condition does not hold.
+        """
+        try:
+            upload = await self._catalog.upload(bucket, key, upload_id)
+        except errors.UploadNotFound:
+            return await self._answer_again(bucket, key, upload_id)
+        if announced_type is not None and announced_type != upload.checksum_type:
+            raise errors.ChecksumTypeMismatch(upload.checksum_type, announced_type)
+        opened = self._encryption.open_escrow(upload)
+        uploaded = {part.number: part for part in await self._catalog.parts(upload_id)}
+        chosen = self._choose(named, uploaded)
+        rows = [
+            bodies.BodyPart(
+                part.number,
+                part.blob_id,
+                part.size,
+                part.digest,
+                _part_checksums(upload, opened.body_key, part),
+            )
+            for part in chosen
+        ]
+        _check_part_checksums(upload, named, rows)
+        size = sum(part.size for part in chosen)
+        if announced_size is not None and announced_size != size:
+            raise errors.BodyTooShort if announced_size > size else errors.BodyTooLong
+        checksums = _whole_checksum(upload, rows)
+        for algorithm, digest in announced.items():
+            computed = checksums.get(algorithm, b"")
+            if not hmac.compare_digest(digest, computed):
+                raise errors.DigestMismatch(algorithm, digest, computed)
+        final = objects.seal_version(
+            opened.draft.binding,
+            opened.draft.key_fields,
+            opened.draft.wrapped,
+            opened.head_key,
+            body=bodies.encode(
+                bodies.BodyRecord(geometry.SEGMENT_BYTES, 1, rows),
+                opened.body_key,
+                self._random_bytes,
+            ),
+            head=dataclasses.replace(
+                opened.head,
+                checksums=checksums,
+                checksum_type=upload.checksum_type,
+                visible_parts=tuple(part.size for part in chosen),
+            ),
+            etag=digests.etag_of_parts([part.etag for part in chosen]),
+            size=size,
+            modified_ms=self._clock_ms(),
+            owner=upload.owner,
+            blobs=(),
+            random_bytes=self._random_bytes,
+        )
+        try:
+            await self._catalog.complete_upload(upload, final, chosen, when.guard(bucket, key))
+        except errors.UploadNotFound:
+            # Two Completes ran at once and the other was first.
+            return await self._answer_again(bucket, key, upload_id)
+        self._displaced()
+        version = final.version
+        return Completed(
+            version.etag, version.version_id, version.mode, checksums, upload.checksum_type
+        )
+
+    async def abort(self, bucket: str, key: str, upload_id: str) -> None:
+        """Close an upload and drop its parts.
+
+        Raises:
+            UploadNotFound: it is not open.
+        """
+        await self._catalog.abort_upload(bucket, key, upload_id)
+        self._displaced()
+
+    async def _answer_again(self, bucket: str, key: str, upload_id: str) -> Completed:
+        done = await self._catalog.completion(bucket, key, upload_id)
+        if done is None:
+            raise errors.UploadNotFound(upload_id)
+        stored = await self._catalog.current(bucket, key)
+        if stored.version.generation != done.generation:
+            # Overwritten since: there is no object any more that the answer could describe.
+            raise errors.UploadNotFound(upload_id)
+        return Completed(done.etag, done.version_id, stored.version.mode, {}, "")
+
+    @staticmethod
+    def _choose(
+        named: Sequence[NamedPart], uploaded: Mapping[int, records.Part]
+    ) -> list[records.Part]:
+        """Return the uploaded parts that a Complete names, in order."""
+        if any(one.number >= two.number for one, two in zip(named, named[1:], strict=False)):
+            raise errors.InvalidPartOrder
+        chosen: list[records.Part] = []
+        for wanted in named:
+            part = uploaded.get(wanted.number)
+            if part is None or part.etag != wanted.etag:
+                raise errors.InvalidPart(wanted.number, wanted.etag)
+            chosen.append(part)
+        for part in chosen[:-1]:
+            if part.size < MIN_PART_BYTES:
+                raise errors.PartTooSmall(part.number, part.size, MIN_PART_BYTES, part.etag)
+        return chosen
+
+
+def _part_checksums(
+    upload: records.Upload, body_key: envelopes.BodyKey, part: records.Part
+) -> dict[str, bytes]:
+    return bodies.open_part_checksums(
+        body_key,
+        upload.upload_id,
+        part.number,
+        part.blob_id,
+        part.size,
+        part.digest,
+        part.sealed_checksums,
+    )
+
+
+def _check_part_checksums(
+    upload: records.Upload, named: Sequence[NamedPart], rows: Sequence[bodies.BodyPart]
+) -> None:
+    """Check the checksums that a Complete gives for its parts; a composite upload wants them all."""
+    algorithm = upload.checksum_algorithm
+    for wanted, row in zip(named, rows, strict=True):
+        for name, digest in wanted.checksums.items():
+            if row.checksums.get(name) != digest:
+                raise errors.InvalidPart(row.number, wanted.etag)
+        if (
+            algorithm
+            and upload.checksum_type == objects.COMPOSITE
+            and algorithm not in wanted.checksums
+        ):
+            raise errors.PartChecksumMissing(algorithm, row.number)
+
+
+def _whole_checksum(upload: records.Upload, rows: Sequence[bodies.BodyPart]) -> dict[str, bytes]:
+    algorithm = upload.checksum_algorithm or objects.DEFAULT_CHECKSUM
+    per_part = [(row.checksums[algorithm], row.plain_bytes) for row in rows]
+    if upload.checksum_type == objects.COMPOSITE:
+        return {algorithm: digests.composite(algorithm, [digest for digest, _ in per_part])}
+    return {algorithm: digests.combine(algorithm, per_part)}

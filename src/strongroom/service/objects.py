@@ -1,0 +1,298 @@
+"""Objects: put, get, head, delete."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from strongroom import errors
+from strongroom.crypto import body as bodies
+from strongroom.crypto import digests, geometry
+from strongroom.crypto import envelope as envelopes
+from strongroom.keyring import sources
+from strongroom.service import conditions
+from strongroom.store import records
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from strongroom.service import encryption, facets, transfer
+    from strongroom.store import catalog
+
+MAX_OBJECT_BYTES = 5 * 1024**3
+"""The most that one PUT may carry. Source: S3 user guide, "Uploading objects"."""
+
+DEFAULT_CHECKSUM: Final = "CRC64NVME"
+"""Computed when the client names none. Source: S3 user guide, "Checking object integrity"."""
+
+FULL_OBJECT: Final = "FULL_OBJECT"
+COMPOSITE: Final = "COMPOSITE"
+
+_TRIES = 3
+"""A read that loses its version to a concurrent write looks again this often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A version that the request may see.
+
+    Attributes:
+        version: its row.
+        head: what its envelope seals: checksums, content headers, user metadata.
+    """
+
+    version: records.Version
+    head: envelopes.Head
+
+
+@dataclass(slots=True)
+class Opened:
+    """A version that is about to be sent: [start, end) of it, by `pieces`.
+
+    The first piece is open already: a damaged beginning was an error, not a cut
+    connection. Whoever gets this must exhaust or `aclose` the pieces.
+    """
+
+    found: Found
+    start: int
+    end: int
+    pieces: AsyncGenerator[bytes | bytearray]
+
+
+class Objects:
+    """What can be done with one object."""
+
+    def __init__(
+        self,
+        catalog: catalog.Catalog,
+        transfer: transfer.Transfer,
+        encryption: encryption.Encryption,
+        pins: transfer.Pins,
+        *,
+        random_bytes: Callable[[int], bytes],
+        clock_ms: Callable[[], int],
+        displaced: Callable[[], None],
+    ) -> None:
+        self._catalog = catalog
+        self._transfer = transfer
+        self._encryption = encryption
+        self._pins = pins
+        self._random_bytes = random_bytes
+        self._clock_ms = clock_ms
+        self._displaced = displaced
+
+    async def put(
+        self,
+        bucket: str,
+        key: str,
+        incoming: transfer.Incoming,
+        *,
+        owner: str,
+        customer: sources.CustomerKey | None,
+        content: facets.Content,
+        when: conditions.Conditions = conditions.NONE,
+    ) -> Found:
+        """Store a body as the current version of a key.
+
+        Returns when it is durable. On any failure nothing of it is left.
+
+        Raises:
+            BucketNotFound: there is no such bucket (any more).
+            BadBody: the body is not the one that was announced.
+            PreconditionFailed, ObjectNotFound: a condition does not hold.
+            StoreFull, StoreFailed: it could not be kept.
+        """
+        if incoming.length > MAX_OBJECT_BYTES:
+            raise errors.ObjectTooLarge(incoming.length, MAX_OBJECT_BYTES)
+        locked = self._encryption.lock(bucket, key, customer)
+        plain_etag = locked.binding.mode == sources.SERVER_MODE
+        checksum = incoming.checksum or DEFAULT_CHECKSUM
+        async with self._transfer.receive(
+            incoming, locked.data_key, 1, checksums=(checksum,), md5=plain_etag
+        ) as received:
+            etag = (
+                received.md5.hex()
+                if received.md5 is not None
+                else digests.opaque_etag(self._random_bytes)
+            )
+            head = envelopes.Head(
+                checksums=received.part.checksums,
+                checksum_type=FULL_OBJECT,
+                content=content.headers,
+                metadata=content.metadata,
+            )
+            draft = seal_version(
+                locked.binding,
+                locked.key_fields,
+                locked.wrapped,
+                locked.head_key,
+                body=bodies.encode(
+                    bodies.BodyRecord(geometry.SEGMENT_BYTES, 1, (received.part,)),
+                    locked.data_key.body_key(),
+                    self._random_bytes,
+                ),
+                head=head,
+                etag=etag,
+                size=incoming.length,
+                modified_ms=self._clock_ms(),
+                owner=owner,
+                blobs=(received.blob,),
+                random_bytes=self._random_bytes,
+            )
+            await received.commit(self._catalog.put_version(draft, when.guard(bucket, key)))
+        self._displaced()
+        return Found(draft.version, head)
+
+    async def head(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        customer: sources.CustomerKey | None,
+        when: conditions.Conditions = conditions.NONE,
+    ) -> Found:
+        """Return what is known of an object, to whoever has its key.
+
+        Raises:
+            ObjectNotFound: there is none.
+            KeyRequired, KeyNotApplicable, WrongKey, NotAuthentic: see `Encryption.unlock`.
+            PreconditionFailed, NotModified: a condition says so.
+        """
+        stored = await self._catalog.current(bucket, key)
+        unlocked = self._encryption.unlock(stored, customer)
+        when.check_read(stored.version)
+        return Found(stored.version, unlocked.head)
+
+    async def get(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        customer: sources.CustomerKey | None,
+        byte_range: facets.ByteRange | None = None,
+        when: conditions.Conditions = conditions.NONE,
+    ) -> Opened:
+        """Open an object, or a range of it, for sending.
+
+        Raises:
+            ObjectNotFound: there is none.
+            KeyRequired, KeyNotApplicable, WrongKey, NotAuthentic: see `Encryption.unlock`;
+                the last also if the first bytes to be sent are damaged.
+            RangeNotSatisfiable: the range lies outside.
+            PreconditionFailed, NotModified: a condition says so.
+            BlobMissing, StoreFailed: the bytes cannot be read.
+        """
+        for tries_left in reversed(range(_TRIES)):
+            stored = await self._catalog.current(bucket, key)
+            unlocked = self._encryption.unlock(stored, customer)
+            when.check_read(stored.version)
+            size = stored.version.size
+            start, end = byte_range.resolve(size) if byte_range else (0, size)
+            body = bodies.parse(stored.body)
+            if body.total_bytes != size:
+                raise errors.NotAuthentic("the body record has another length than the envelope")
+            pieces = self._pieces(stored, body, unlocked.data_key, start, end)
+            try:
+                first = await anext(pieces, b"")
+            except (errors.ObjectNotFound, errors.BlobMissing):
+                # Overwritten or deleted since it was looked up; look again.
+                if not tries_left:
+                    raise
+                continue
+            return Opened(
+                Found(stored.version, unlocked.head), start, end, _with_first(first, pieces)
+            )
+        raise AssertionError("the last try returns or raises")
+
+    async def _pieces(
+        self,
+        stored: records.Stored,
+        body: bodies.SealedBody,
+        data_key: envelopes.DataKey,
+        start: int,
+        end: int,
+    ) -> AsyncGenerator[bytes | bytearray]:
+        version = stored.version
+        blob_ids = [part.blob_id for part in body.parts]
+        # Pinned first and looked up then: what the catalog still knows under the
+        # pin cannot be collected before the pin is gone.
+        self._pins.hold(blob_ids)
+        try:
+            refs = await self._catalog.blob_refs(version.bucket, version.key, version.generation)
+            by_id = {ref.blob_id: ref for ref in refs}
+            async for piece in self._transfer.send(by_id, body, data_key, start, end):
+                yield piece
+        finally:
+            self._pins.release(blob_ids)
+
+    async def delete(
+        self, bucket: str, key: str, *, when: conditions.Conditions = conditions.NONE
+    ) -> records.Version | None:
+        """Delete an object; None if there was none, which is no failure.
+
+        Raises:
+            BucketNotFound: there is no such bucket.
+            PreconditionFailed, ObjectNotFound: a condition does not hold.
+        """
+        gone = await self._catalog.delete_version(bucket, key, when.guard(bucket, key))
+        if gone is not None:
+            self._displaced()
+        return gone
+
+
+async def _with_first(
+    first: bytes | bytearray, rest: AsyncGenerator[bytes | bytearray]
+) -> AsyncGenerator[bytes | bytearray]:
+    try:
+        if first:
+            yield first
+        async for piece in rest:
+            yield piece
+    finally:
+        await rest.aclose()
+
+
+def seal_version(
+    binding: envelopes.Binding,
+    key_fields: tuple[bytes, ...],
+    wrapped: envelopes.WrappedKey,
+    head_key: envelopes.HeadKey,
+    *,
+    body: bytes,
+    head: envelopes.Head,
+    etag: str,
+    size: int,
+    modified_ms: int,
+    owner: str,
+    blobs: tuple[records.NewBlob, ...],
+    random_bytes: Callable[[int], bytes],
+) -> records.Draft:
+    """Seal the envelope of a version and put together what the catalog commits."""
+    envelope = envelopes.Envelope.seal(
+        binding=binding,
+        key_fields=key_fields,
+        wrapped=wrapped,
+        etag=etag,
+        size=size,
+        modified_ms=modified_ms,
+        version_id=records.NULL_VERSION,
+        body_digest=hashlib.sha256(body).digest(),
+        head=head,
+        head_key=head_key,
+        random_bytes=random_bytes,
+    )
+    version = records.Version(
+        bucket=binding.bucket,
+        key=binding.key,
+        version_id=records.NULL_VERSION,
+        size=size,
+        etag=etag,
+        modified_ms=modified_ms,
+        owner=owner,
+        mode=binding.mode,
+        generation=binding.generation,
+        checksum_algorithms=tuple(sorted(head.checksums)),
+        checksum_type=head.checksum_type if head.checksums else "",
+    )
+    return records.Draft(version, envelope.encode(), body, blobs)

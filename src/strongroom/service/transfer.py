@@ -1,0 +1,496 @@
+"""The two byte pipelines: a body on its way in, and a body on its way out.
+
+In:  chunks → batches of `BATCH_BYTES` → worker thread: decode → digest → seal → blob.
+Out: worker thread: read a run of segments → open → chunks.
+
+One pass over the bytes, memory bounded by a few batches a request. A batch is
+worked on while the next one arrives. Small bodies stay on the event loop: a hop
+to a thread costs more than sealing them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import hmac
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from strongroom import errors
+from strongroom.crypto import body as bodies
+from strongroom.crypto import digests, geometry, segments
+from strongroom.store import records
+
+if TYPE_CHECKING:
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Callable,
+        Coroutine,
+        Mapping,
+        Sequence,
+    )
+    from concurrent import futures
+
+    from strongroom.crypto import envelope
+    from strongroom.store import blobs as ports
+    from strongroom.store import catalog
+
+BATCH_BYTES = 256 * 1024
+"""What is gathered before a thread is woken; larger batches measured no faster."""
+
+INLINE_BYTES = 16 * 1024
+"""Bodies up to this many plaintext bytes lie in the catalog, not in a file of their own."""
+
+RUN_SEGMENTS = 8
+"""Segments that are read and opened at once on the way out: 512 KiB."""
+
+_Answer = TypeVar("_Answer")
+
+
+class Decoder(Protocol):
+    """Takes the framing off a body as it arrives; the dialect hands it in."""
+
+    def feed(self, data: bytes) -> Sequence[bytes | memoryview]:
+        """Return the plaintext pieces in `data`.
+
+        Raises:
+            BadBody: the framing, its lengths or a signature in it is wrong.
+        """
+        ...
+
+    def finish(self) -> Mapping[str, bytes]:
+        """End the body; return the checksums that came behind it, algorithm → digest.
+
+        Raises:
+            BadBody: as `feed`; also if the body is not whole.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class Incoming:
+    """A body that is about to arrive, and what is known of it beforehand.
+
+    Attributes:
+        chunks: the bytes as sent.
+        length: plaintext bytes announced.
+        decoder: takes the framing off, if there is one.
+        checksum: algorithm of the checksum that the client names, or None.
+        announced: checksums known beforehand, algorithm → digest.
+        md5: digest of a Content-MD5 header.
+        sha256: digest of the whole body that the signature covers.
+    """
+
+    chunks: AsyncIterator[bytes]
+    length: int
+    decoder: Decoder | None = None
+    checksum: str | None = None
+    announced: Mapping[str, bytes] = field(default_factory=dict)
+    md5: bytes | None = None
+    sha256: bytes | None = None
+
+
+@dataclass(slots=True)
+class Received:
+    """A body that has arrived whole, was checked, and lies sealed in a blob.
+
+    Attributes:
+        blob: the sealed bytes, as the catalog will refer to them.
+        part: row for the body record, checksums included.
+        md5: MD5 of the plaintext, if it was asked for.
+    """
+
+    blob: records.NewBlob
+    part: bodies.BodyPart
+    md5: bytes | None
+    kept: bool = False
+
+    async def commit(self, write: Coroutine[Any, Any, None]) -> None:
+        """Run the transaction that makes the catalog refer to the blob; then the blob stays.
+
+        A caller that is cancelled waits for the transaction all the same: nobody
+        may remove a blob that is being committed.
+
+        Raises:
+            StoreFailed: whether it was committed is not known. The blob stays, and
+                is swept as a stray once its lease is free, if it was not.
+        """
+        transaction = asyncio.ensure_future(write)
+        try:
+            await _to_the_end(transaction)
+        except errors.StoreFailed:
+            self.kept = True
+            raise
+        except asyncio.CancelledError:
+            self.kept = not transaction.cancelled() and transaction.exception() is None
+            raise
+        self.kept = True
+
+
+class _InlineWriter:
+    """A blob writer for bodies that go into the catalog."""
+
+    def __init__(self, blob_id: bytes) -> None:
+        self.blob_id = blob_id
+        self.pieces: list[bytearray] = []
+
+    def room(self, size: int) -> memoryview:
+        piece = bytearray(size)
+        self.pieces.append(piece)
+        return memoryview(piece)
+
+    def finish(self) -> str:
+        return ""
+
+    def discard(self) -> None:
+        self.pieces.clear()
+
+
+class _Intake:
+    """Everything that happens to the bytes of one body; runs on one thread at a time."""
+
+    def __init__(
+        self,
+        incoming: Incoming,
+        sealer: segments.Sealer,
+        writer: Callable[[], ports.BlobWriter],
+        running: digests.Running,
+    ) -> None:
+        self._incoming = incoming
+        self._sealer = sealer
+        self._make_writer = writer
+        self._running = running
+        self._left = incoming.length
+        self.writer: ports.BlobWriter | None = None
+
+    def feed(self, batch: list[bytes]) -> None:
+        """Take in some bytes as sent."""
+        decoder = self._incoming.decoder
+        if self.writer is None:
+            self.writer = self._make_writer()
+        room = self.writer.room
+        for chunk in batch:
+            for piece in (chunk,) if decoder is None else decoder.feed(chunk):
+                self._left -= len(piece)
+                if self._left < 0:
+                    raise errors.BodyTooLong
+                self._running.update(piece)
+                self._sealer.feed(piece, room)
+
+    def finish(self, batch: list[bytes]) -> tuple[int, str, dict[str, bytes]]:
+        """Take in the rest and check the whole; return (ciphertext bytes, place, checksums)."""
+        self.feed(batch)
+        trailing: Mapping[str, bytes] = {}
+        if self._incoming.decoder is not None:
+            trailing = self._incoming.decoder.finish()
+        if self._left:
+            raise errors.BodyTooShort
+        computed = self._running.digests()
+        self._check(computed, trailing)
+        assert self.writer is not None, "feed makes the writer"
+        sealed_bytes = self._sealer.finish(self.writer.room)
+        return sealed_bytes, self.writer.finish(), computed
+
+    def _check(self, computed: Mapping[str, bytes], trailing: Mapping[str, bytes]) -> None:
+        incoming = self._incoming
+        if incoming.sha256 is not None:
+            _compare("X-SHA256", incoming.sha256, self._running.sha256())
+        if incoming.md5 is not None:
+            _compare("MD5", incoming.md5, self._running.md5())
+        for algorithm, digest in (*incoming.announced.items(), *trailing.items()):
+            _compare(algorithm, digest, computed[algorithm])
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        if self.writer is not None:
+            self.writer.discard()
+
+
+def _compare(algorithm: str, announced: bytes, computed: bytes) -> None:
+    if not hmac.compare_digest(announced, computed):
+        raise errors.DigestMismatch(algorithm, announced, computed)
+
+
+class Pins:
+    """Blobs that are being read: the collector leaves them alone."""
+
+    def __init__(self) -> None:
+        self._held: collections.Counter[bytes] = collections.Counter()
+
+    def __len__(self) -> int:
+        """How many blobs are pinned."""
+        return len(self._held)
+
+    def __contains__(self, blob_id: bytes) -> bool:
+        return self._held[blob_id] > 0
+
+    def hold(self, blob_ids: Sequence[bytes]) -> None:
+        """Pin blobs; may be done many times over."""
+        self._held.update(blob_ids)
+
+    def release(self, blob_ids: Sequence[bytes]) -> None:
+        """Undo one `hold`."""
+        self._held.subtract(blob_ids)
+        for blob_id in blob_ids:
+            if self._held[blob_id] <= 0:
+                del self._held[blob_id]
+
+
+class Transfer:
+    """Carries bodies between clients and blobs, sealing and opening them on the way."""
+
+    def __init__(
+        self,
+        catalog: catalog.Catalog,
+        blobs: ports.Blobs,
+        *,
+        threads: futures.Executor,
+        random_bytes: Callable[[int], bytes],
+        pins: Pins,
+    ) -> None:
+        self._catalog = catalog
+        self._blobs = blobs
+        self._threads = threads
+        self._random_bytes = random_bytes
+        self._pins = pins
+
+    def _on_thread(self, work: Callable[..., _Answer], *arguments: Any) -> asyncio.Future[_Answer]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+    @contextlib.asynccontextmanager
+    async def receive(
+        self,
+        incoming: Incoming,
+        data_key: envelope.DataKey,
+        part_number: int,
+        *,
+        checksums: Sequence[str],
+        md5: bool,
+    ) -> AsyncIterator[Received]:
+        """Take a body in, check it, and leave it in a durable blob that nothing refers to yet.
+
+        Leaving the context without `Received.commit` removes the blob again.
+
+        Args:
+            incoming: the body.
+            data_key: what it is sealed under.
+            part_number: 1 to 10,000; 1 for a body in one piece.
+            checksums: algorithms to compute, besides those that `incoming` announces.
+            md5: whether `Received.md5` is wanted.
+
+        Raises:
+            BadBody: it is not the body that was announced.
+            StoreFull, StoreFailed: it could not be kept.
+        """
+        blob_id = self._random_bytes(records.BLOB_ID_BYTES)
+        ciphertext = digests.ciphertext_crc()
+        sealer = segments.Sealer(
+            data_key.stream_key(),
+            segments.stream_aad(blob_id, part_number),
+            salt=self._random_bytes(segments.STREAM_SALT_BYTES),
+            nonce_prefix=self._random_bytes(segments.NONCE_PREFIX_BYTES),
+            observe=ciphertext.update,
+        )
+        named = [incoming.checksum] if incoming.checksum else []
+        running = digests.Running(
+            {*checksums, *named, *incoming.announced},
+            md5=md5 or incoming.md5 is not None,
+            sha256=incoming.sha256 is not None,
+        )
+        sealed_bytes = geometry.sealed_size(incoming.length)
+        small = incoming.length <= INLINE_BYTES
+        inline = _InlineWriter(blob_id)
+        intake = _Intake(
+            incoming,
+            sealer,
+            (lambda: inline) if small else (lambda: self._blobs.create(blob_id, sealed_bytes)),
+            running,
+        )
+        received: Received | None = None
+        try:
+            size, place, computed = await self._drain(incoming.chunks, intake, small=small)
+            if place:
+                await self._blobs.settle(place)
+            received = Received(
+                blob=records.NewBlob(blob_id, size, place, b"".join(inline.pieces)),
+                part=bodies.BodyPart(
+                    number=part_number,
+                    blob_id=blob_id,
+                    plain_bytes=incoming.length,
+                    digest=ciphertext.digest(),
+                    checksums=computed,
+                ),
+                md5=running.md5() if md5 else None,
+            )
+            yield received
+        finally:
+            if received is None or not received.kept:
+                intake.discard()
+
+    async def _drain(
+        self, chunks: AsyncIterator[bytes], intake: _Intake, *, small: bool
+    ) -> tuple[int, str, dict[str, bytes]]:
+        """Feed all chunks to `intake`, a batch at a time, and finish it."""
+        batch: list[bytes] = []
+        gathered = 0
+        working: asyncio.Future[None] | None = None
+        try:
+            async for chunk in chunks:
+                batch.append(chunk)
+                gathered += len(chunk)
+                if gathered >= BATCH_BYTES:
+                    if working is not None:
+                        await _to_the_end(working)
+                    working = self._on_thread(intake.feed, batch)
+                    batch, gathered = [], 0
+            if working is not None:
+                await _to_the_end(working)
+                working = None
+            if small:
+                return intake.finish(batch)
+            return await _to_the_end(self._on_thread(intake.finish, batch))
+        finally:
+            if working is not None and not working.done():
+                # The thread must let go of the writer before the writer is discarded.
+                await asyncio.wait([working])
+                working.exception()
+
+    async def send(
+        self,
+        refs: Mapping[bytes, records.BlobRef],
+        body: bodies.SealedBody,
+        data_key: envelope.DataKey,
+        start: int,
+        end: int,
+    ) -> AsyncGenerator[bytes | bytearray]:
+        """Yield plaintext bytes [start, end) of a body.
+
+        Args:
+            refs: where the body's blobs lie, by blob id; pinned by the caller.
+            body: its record.
+            data_key: what it is sealed under.
+            start: first byte wanted.
+            end: one past the last.
+
+        Raises:
+            NotAuthentic: a blob is not what was written.
+            BlobMissing: a blob is gone.
+        """
+        sizes = [part.plain_bytes for part in body.parts]
+        if start == end:
+            if not sum(sizes):
+                async for piece in self._send_part(refs, body, 0, data_key, 0, 0):
+                    yield piece
+            return
+        for found in geometry.locate(sizes, start, end):
+            async for piece in self._send_part(
+                refs, body, found.index, data_key, found.start, found.end
+            ):
+                yield piece
+
+    async def _send_part(
+        self,
+        refs: Mapping[bytes, records.BlobRef],
+        body: bodies.SealedBody,
+        index: int,
+        data_key: envelope.DataKey,
+        start: int,
+        end: int,
+    ) -> AsyncGenerator[bytes | bytearray]:
+        part = body.parts[index]
+        ref = refs.get(part.blob_id)
+        if ref is None or ref.size != geometry.sealed_size(part.plain_bytes, body.segment_bytes):
+            raise errors.NotAuthentic("the body record and the catalog differ about a blob")
+        aad = segments.stream_aad(part.blob_id, part.number)
+        if not ref.place:
+            sealed = await self._catalog.inline(ref.blob_id)
+            if len(sealed) != ref.size:
+                raise errors.NotAuthentic("an inline blob has another length than was written")
+            opened = segments.Opener(
+                data_key.stream_key(), aad, sealed[: geometry.HEADER_BYTES], body.segment_bytes
+            ).open_all(sealed)
+            yield bytes(memoryview(opened)[start:end])
+            return
+        run = _Run(self._blobs, ref, part.plain_bytes, body.segment_bytes, data_key, aad)
+        plan = geometry.plan(start, end, part.plain_bytes, body.segment_bytes)
+        first = plan.first_segment
+        trim, left = plan.trim_head, end - start
+        reading = self._on_thread(
+            run.open_from, first, min(first + RUN_SEGMENTS - 1, plan.last_segment)
+        )
+        try:
+            while True:
+                piece = await _to_the_end(reading)
+                first += RUN_SEGMENTS
+                done = first > plan.last_segment
+                if not done:
+                    last = min(first + RUN_SEGMENTS - 1, plan.last_segment)
+                    reading = self._on_thread(run.open_from, first, last)
+                if trim or len(piece) > left + trim:
+                    piece = piece[trim : trim + left]
+                trim = 0
+                left -= len(piece)
+                yield piece
+                if done:
+                    return
+        finally:
+            if not reading.done():
+                await asyncio.wait([reading])
+                reading.exception()
+            run.close()
+
+
+class _Run:
+    """Reads and opens runs of whole segments of one blob; used by one thread at a time."""
+
+    def __init__(
+        self,
+        blobs: ports.Blobs,
+        ref: records.BlobRef,
+        plain_bytes: int,
+        segment_bytes: int,
+        data_key: envelope.DataKey,
+        aad: bytes,
+    ) -> None:
+        self._blobs = blobs
+        self._ref = ref
+        self._segment_bytes = segment_bytes
+        self._final = geometry.segment_count(plain_bytes, segment_bytes) - 1
+        self._data_key = data_key
+        self._aad = aad
+        self._reader: ports.BlobReader | None = None
+        self._opener: segments.Opener | None = None
+
+    def open_from(self, first: int, last: int) -> bytes | bytearray:
+        """Return the plaintext of segments `first` to `last`."""
+        start = first * self._segment_bytes
+        sealed = bytearray(min((last + 1) * self._segment_bytes, self._ref.size) - start)
+        if self._reader is None:
+            self._reader = self._blobs.open(self._ref.place)
+        self._reader.read_into(start, memoryview(sealed))
+        if self._opener is None:
+            header = sealed[: geometry.HEADER_BYTES]
+            if first:
+                self._reader.read_into(0, memoryview(header))
+            self._opener = segments.Opener(
+                self._data_key.stream_key(), self._aad, bytes(header), self._segment_bytes
+            )
+        return self._opener.open_run(first, self._final, memoryview(sealed))
+
+    def close(self) -> None:
+        """Let go of the blob."""
+        if self._reader is not None:
+            self._reader.close()
+
+
+async def _to_the_end(work: asyncio.Future[_Answer]) -> _Answer:
+    """Await work on a thread; if the caller is cancelled, first wait until the thread is done."""
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        if not work.cancelled():
+            work.exception()
+        raise

@@ -1,0 +1,306 @@
+"""Port: metadata in transactions.
+
+Every writing method is one transaction: it happened whole, and durably, when
+the call returns, or it did not happen and the call raises. Conditions are
+decided inside the transaction, by the `guard` that the caller hands in.
+Readers never wait for writers. Adapters: `sqlite` and `memory`; one contract
+suite (`tests/contracts/`) judges them all.
+
+Blobs are counted here. A body has one or more versions that refer to it, and
+its blobs go with it: when the last reference goes, the same transaction moves
+its blobs to *doomed* (inline ones are deleted at once). Whoever collects calls
+`doomed`, removes the bytes, then `forget`s them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
+
+from strongroom.store import records
+
+COMPLETION_KEPT_MS = 7 * 24 * 60 * 60 * 1000
+"""How long a completion is kept at least; older ones go when another upload completes."""
+
+Guard = Callable[[records.Version | None], None]
+"""Gets the current version of the key, or None; raises to call the write off.
+
+Runs inside the write transaction, on another thread: no I/O, no awaiting.
+"""
+
+
+def no_guard(_current: records.Version | None) -> None:
+    """Let every write through."""
+
+
+class Catalog(Protocol):
+    """The truth about buckets, objects, uploads, users and keys.
+
+    All methods may raise `StoreFailed` or `StoreFull`, and then changed nothing.
+    """
+
+    async def close(self) -> None:
+        """Finish what waits, then let go of the database. May be called twice."""
+        ...
+
+    # Facts about the store itself
+
+    async def fact(self, name: str) -> bytes | None:
+        """Return a fact that was set, or None."""
+        ...
+
+    async def establish(self, name: str, value: bytes) -> bytes:
+        """Set a fact unless it is set; return the one that stands."""
+        ...
+
+    async def usage(self) -> records.Usage:
+        """Count what is stored, roughly; cheap enough for a scrape every few seconds."""
+        ...
+
+    # Store keys, users, credentials
+
+    async def store_keys(self) -> Sequence[records.StoreKey]:
+        """Return all store keys, by number."""
+        ...
+
+    async def add_store_key(self, key: records.StoreKey) -> bool:
+        """Add a key; False, and nothing changed, if its number is taken."""
+        ...
+
+    async def add_user(self, user: records.User, credential: records.Credential) -> None:
+        """Add a user with a first credential.
+
+        Raises:
+            UserExists: the name, id or access key is taken.
+        """
+        ...
+
+    async def users(self) -> Sequence[records.User]:
+        """Return all users, by name."""
+        ...
+
+    async def user(self, user_id: str) -> records.User:
+        """Return a user by canonical id.
+
+        Raises:
+            UserNotFound: there is none.
+        """
+        ...
+
+    async def remove_user(self, name: str) -> None:
+        """Remove a user and all credentials. What the user owns stays, and keeps its owner's id.
+
+        Raises:
+            UserNotFound: there is none.
+        """
+        ...
+
+    async def credential(self, access_key: str) -> tuple[records.Credential, records.User] | None:
+        """Return a credential and its user; None if unknown. On the path of every request."""
+        ...
+
+    # Buckets
+
+    async def create_bucket(self, bucket: records.Bucket) -> None:
+        """Create a bucket.
+
+        Raises:
+            BucketExists: the name is taken, by whomever.
+        """
+        ...
+
+    async def bucket(self, name: str) -> records.Bucket:
+        """Return a bucket. On the path of every request.
+
+        Raises:
+            BucketNotFound: there is none.
+        """
+        ...
+
+    async def buckets(
+        self, *, owner: str | None = None, prefix: str = "", after: str = "", limit: int
+    ) -> Sequence[records.Bucket]:
+        """Return up to `limit` buckets with names greater than `after`, by name.
+
+        Of all owners if `owner` is None.
+        """
+        ...
+
+    async def delete_bucket(self, name: str) -> None:
+        """Delete an empty bucket.
+
+        Open uploads do not keep a bucket (S3 deletes such buckets): they are
+        aborted with it, their blobs doomed.
+
+        Raises:
+            BucketNotFound: there is none.
+            BucketNotEmpty: it holds a version.
+        """
+        ...
+
+    # Versions
+
+    async def current(self, bucket: str, key: str) -> records.Stored:
+        """Return the newest version of a key. On the path of every GET and HEAD.
+
+        Raises:
+            BucketNotFound: there is no such bucket.
+            ObjectNotFound: there is no such key in it.
+        """
+        ...
+
+    async def put_version(self, draft: records.Draft, guard: Guard = no_guard) -> None:
+        """Make `draft` the current version of its key, in place of the null version.
+
+        Raises:
+            BucketNotFound: there is no such bucket (any more).
+            PreconditionFailed: or whatever else `guard` raises.
+        """
+        ...
+
+    async def delete_version(
+        self, bucket: str, key: str, guard: Guard = no_guard
+    ) -> records.Version | None:
+        """Delete the null version of a key; None if there was none. `guard` is asked in both cases.
+
+        Raises:
+            BucketNotFound: there is no such bucket.
+        """
+        ...
+
+    async def list_objects(
+        self, bucket: str, *, prefix: str = "", delimiter: str = "", after: str = "", limit: int
+    ) -> records.ObjectPage:
+        """Return a page of current versions, and common prefixes, in one binary order.
+
+        Only keys and common prefixes greater than `after` are listed; when
+        `after` ends in the delimiter and is itself such a common prefix, no key
+        below it is. `limit` counts keys and prefixes together; with 0 the page
+        is empty and the last. The cost depends on the page, not on where it
+        starts or on how many keys hide behind a common prefix.
+
+        Raises:
+            BucketNotFound: there is no such bucket.
+        """
+        ...
+
+    async def blob_refs(
+        self, bucket: str, key: str, generation: bytes
+    ) -> Sequence[records.BlobRef]:
+        """Return where the blobs of a version's body lie, in body order.
+
+        Raises:
+            ObjectNotFound: that version is gone.
+        """
+        ...
+
+    async def inline(self, blob_id: bytes) -> bytes:
+        """Return the bytes of an inline blob.
+
+        Raises:
+            BlobMissing: there is none (any more).
+        """
+        ...
+
+    # Multipart uploads
+
+    async def create_upload(self, upload: records.Upload) -> None:
+        """Open an upload.
+
+        Raises:
+            BucketNotFound: there is no such bucket.
+        """
+        ...
+
+    async def upload(self, bucket: str, key: str, upload_id: str) -> records.Upload:
+        """Return an open upload.
+
+        Raises:
+            BucketNotFound: there is no such bucket.
+            UploadNotFound: it is not open, or belongs to another key.
+        """
+        ...
+
+    async def list_uploads(
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        delimiter: str = "",
+        after: tuple[str, str] = ("", ""),
+        limit: int,
+    ) -> records.UploadPage:
+        """Return a page of open uploads after (key, upload id), by key, then initiation time, id.
+
+        With an empty upload id in `after`, no upload of that key is listed; with
+        that of an upload which is not open any more, all of that key are: rather
+        twice than never.
+
+        Raises:
+            BucketNotFound: there is no such bucket.
+        """
+        ...
+
+    async def put_part(
+        self, upload: records.Upload, part: records.Part, blob: records.NewBlob
+    ) -> None:
+        """Add a part to an open upload, in place of an earlier one of its number.
+
+        Raises:
+            UploadNotFound: completed or aborted meanwhile.
+        """
+        ...
+
+    async def parts(
+        self, upload_id: str, *, after: int = 0, limit: int | None = None
+    ) -> Sequence[records.Part]:
+        """Return the parts with numbers greater than `after`, by number; all without a limit."""
+        ...
+
+    async def complete_upload(
+        self,
+        upload: records.Upload,
+        draft: records.Draft,
+        parts: Collection[records.Part],
+        guard: Guard = no_guard,
+    ) -> None:
+        """Turn `parts` into the body of `draft`, and close the upload.
+
+        In one transaction: the upload is still open, each of `parts` is still
+        the uploaded one (same blob id), `guard` consents; the version is written
+        with the parts' blobs as its body (in the order given); blobs of other
+        parts are doomed; upload, parts and escrow are deleted; a completion is kept.
+
+        Raises:
+            BucketNotFound: there is no such bucket.
+            UploadNotFound: completed or aborted meanwhile.
+            InvalidPart: a part was uploaded anew meanwhile.
+        """
+        ...
+
+    async def completion(self, bucket: str, key: str, upload_id: str) -> records.Completion | None:
+        """Return what a completed upload became, or None."""
+        ...
+
+    async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
+        """Close an upload and doom its blobs.
+
+        Raises:
+            BucketNotFound: there is no such bucket.
+            UploadNotFound: it is not open.
+        """
+        ...
+
+    # Care of blobs
+
+    async def doomed(self, *, limit: int) -> Sequence[records.BlobRef]:
+        """Return blobs in files that nothing refers to any more, oldest first."""
+        ...
+
+    async def forget(self, blob_ids: Collection[bytes]) -> None:
+        """Strike doomed blobs off: their bytes are gone."""
+        ...
+
+    async def known(self, blob_ids: Collection[bytes]) -> set[bytes]:
+        """Return those of `blob_ids` that the catalog refers to, doomed ones included."""
+        ...

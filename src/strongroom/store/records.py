@@ -1,0 +1,222 @@
+"""What the catalog holds, as values.
+
+Times are integers of milliseconds since the Unix epoch, UTC (`*_ms`): the wire
+needs no finer grain, and integers sort and store everywhere. Keys of objects
+are `str`; their order is that of their UTF-8 bytes, which is the order of code
+points. Digests, ids of blobs and generations are raw `bytes`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BLOB_ID_BYTES = 16
+GENERATION_BYTES = 16
+NULL_VERSION = "null"
+"""The version id of an object in a bucket without versioning."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who owns things. `user_id` is the canonical id: 64 lower-case hex digits."""
+
+    user_id: str
+    name: str
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """An access key of a user; `sealed_secret` opens under the master key only."""
+
+    access_key: str
+    user_id: str
+    sealed_secret: bytes
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreKey:
+    """A numbered key of the store, wrapped under the master key."""
+
+    number: int
+    wrapped: bytes
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A bucket; `owner` is a canonical user id, `settings` name → document."""
+
+    name: str
+    owner: str
+    created_ms: int
+    region: str
+    settings: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One stored state of an object: what a listing needs, and where its envelope is.
+
+    Attributes:
+        bucket: name of the bucket.
+        key: the object's key, 1 to 1,024 bytes of UTF-8.
+        version_id: public id; `NULL_VERSION` without versioning.
+        size: plaintext bytes.
+        etag: 32 hex digits, `-N` after it for a multipart object; no quotes.
+        modified_ms: when it was written.
+        owner: canonical user id of who wrote it.
+        mode: who holds the key: "SSE-C" or "SSE-S3".
+        generation: names the envelope; `GENERATION_BYTES` random bytes.
+        checksum_algorithms: names of the checksums that the sealed head holds, in
+            listing order (a listing shows the names, never the values).
+        checksum_type: "FULL_OBJECT" or "COMPOSITE"; empty if there is none.
+    """
+
+    bucket: str
+    key: str
+    version_id: str
+    size: int
+    etag: str
+    modified_ms: int
+    owner: str
+    mode: str
+    generation: bytes
+    checksum_algorithms: tuple[str, ...] = ()
+    checksum_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A version with what opens it: envelope and body record, both encoded."""
+
+    version: Version
+    envelope: bytes
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NewBlob:
+    """A blob that a transaction begins to refer to.
+
+    `place` is where the blob port wrote it; an inline blob has no place (`""`)
+    and carries its ciphertext in `data`, which the catalog keeps.
+    """
+
+    blob_id: bytes
+    size: int
+    place: str
+    data: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRef:
+    """Where a blob of a body lies; `place` is empty for an inline blob."""
+
+    blob_id: bytes
+    size: int
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A version about to be committed, with everything that it brings.
+
+    Attributes:
+        version: the row.
+        envelope: encoded envelope, stored under `version.generation`.
+        body: encoded body record.
+        blobs: what the body consists of. Empty when a transaction takes the
+            blobs from an upload's parts instead.
+    """
+
+    version: Version
+    envelope: bytes
+    body: bytes
+    blobs: tuple[NewBlob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An open multipart upload.
+
+    `sealed` is the upload's draft envelope with its escrow, opaque to the
+    catalog; it is deleted with the upload.
+    """
+
+    bucket: str
+    key: str
+    upload_id: str
+    owner: str
+    mode: str
+    initiated_ms: int
+    checksum_algorithm: str
+    checksum_type: str
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One uploaded part: `number` 1 to 10,000; `size` in plaintext bytes.
+
+    `digest` is that of the ciphertext; `sealed_checksums` opens under the
+    upload's "body" key.
+    """
+
+    number: int
+    blob_id: bytes
+    size: int
+    etag: str
+    modified_ms: int
+    digest: bytes
+    sealed_checksums: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a completed upload became, kept so that a repeated Complete gets the same answer."""
+
+    upload_id: str
+    bucket: str
+    key: str
+    version_id: str
+    etag: str
+    generation: bytes
+    completed_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectPage:
+    """One page of a listing of objects, in key order.
+
+    `next_after` is what to pass as `after` for the next page: the last key or
+    common prefix of this one. It is None on the last page.
+    """
+
+    versions: tuple[Version, ...]
+    prefixes: tuple[str, ...]
+    next_after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPage:
+    """One page of a listing of uploads, by key, then by time of initiation.
+
+    `next_after` is (key marker, upload id marker) for the next page; a common
+    prefix as the last entry gives (prefix, ""). It is None on the last page.
+    """
+
+    uploads: tuple[Upload, ...]
+    prefixes: tuple[str, ...]
+    next_after: tuple[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Totals for the metrics."""
+
+    buckets: int
+    objects: int
+    uploads: int
+    doomed_blobs: int

@@ -1,0 +1,88 @@
+"""Rows of the tables, as records.
+
+Column lists stand beside the function that reads them, and are used nowhere
+without it. Keys are BLOBs, so that SQLite compares bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from strongroom.store import records
+
+Row = tuple[Any, ...]
+"""What sqlite3 returns; the column list beside each function says what is in it."""
+
+BUCKET = "name, owner, created_ms, region, settings"
+USER = "user_id, name, created_ms"
+VERSION = (
+    "v.key, v.version_id, v.size, v.etag, v.modified_ms, v.owner, v.mode, v.generation,"
+    " v.checksum_algorithms, v.checksum_type"
+)
+UPLOAD = (
+    "u.key, u.upload_id, u.owner, u.mode, u.initiated_ms, u.checksum_algorithm,"
+    " u.checksum_type, u.sealed"
+)
+PART = "number, blob_id, size, etag, modified_ms, digest, sealed_checksums"
+
+
+def to_bucket(row: Row) -> records.Bucket:
+    """Read `BUCKET`."""
+    name, owner, created_ms, region, settings = row
+    return records.Bucket(name, owner, created_ms, region, json.loads(settings))
+
+
+def to_version(bucket: str, row: Row) -> records.Version:
+    """Read `VERSION`."""
+    key, version_id, size, etag, modified_ms, owner, mode, generation, algorithms, kind = row
+    return records.Version(
+        bucket=bucket,
+        key=key.decode(),
+        version_id=version_id,
+        size=size,
+        etag=etag,
+        modified_ms=modified_ms,
+        owner=owner,
+        mode=mode,
+        generation=generation,
+        checksum_algorithms=tuple(algorithms.split(",")) if algorithms else (),
+        checksum_type=kind,
+    )
+
+
+def from_version(version: records.Version) -> Row:
+    """Return the values of `VERSION`'s columns, in its order."""
+    return (
+        version.key.encode(),
+        version.version_id,
+        version.size,
+        version.etag,
+        version.modified_ms,
+        version.owner,
+        version.mode,
+        version.generation,
+        ",".join(version.checksum_algorithms),
+        version.checksum_type,
+    )
+
+
+def to_upload(bucket: str, row: Row) -> records.Upload:
+    """Read `UPLOAD`."""
+    key, upload_id, owner, mode, initiated_ms, algorithm, kind, sealed = row
+    return records.Upload(
+        bucket=bucket,
+        key=key.decode(),
+        upload_id=upload_id,
+        owner=owner,
+        mode=mode,
+        initiated_ms=initiated_ms,
+        checksum_algorithm=algorithm,
+        checksum_type=kind,
+        sealed=sealed,
+    )
+
+
+def to_part(row: Row) -> records.Part:
+    """Read `PART`."""
+    return records.Part(*row)

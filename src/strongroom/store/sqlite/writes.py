@@ -1,0 +1,366 @@
+"""Writes, as functions of a connection inside a transaction.
+
+One that raises is rolled back by the caller, whole; so none has to check first
+what a constraint or a later step will refuse.
+"""
+
+# ruff: noqa: S608 - what is formatted in are column lists of `rows`; values are parameters
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import TYPE_CHECKING
+
+from strongroom import errors
+from strongroom.store import catalog, records
+from strongroom.store.sqlite import reads, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+
+def establish(conn: sqlite3.Connection, name: str, value: bytes) -> bytes:
+    """See the port."""
+    conn.execute("INSERT OR IGNORE INTO facts (name, value) VALUES (?, ?)", (name, value))
+    row = conn.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+    stands: bytes = row[0]
+    return stands
+
+
+def add_store_key(conn: sqlite3.Connection, key: records.StoreKey) -> bool:
+    """See the port."""
+    added = conn.execute(
+        "INSERT OR IGNORE INTO store_keys (number, wrapped, created_ms) VALUES (?, ?, ?)",
+        (key.number, key.wrapped, key.created_ms),
+    )
+    return added.rowcount == 1
+
+
+def add_user(conn: sqlite3.Connection, user: records.User, credential: records.Credential) -> None:
+    """See the port."""
+    try:
+        conn.execute(
+            f"INSERT INTO users ({rows.USER}) VALUES (?, ?, ?)",
+            (user.user_id, user.name, user.created_ms),
+        )
+        conn.execute(
+            "INSERT INTO credentials (access_key, user_id, sealed_secret, created_ms)"
+            " VALUES (?, ?, ?, ?)",
+            (
+                credential.access_key,
+                credential.user_id,
+                credential.sealed_secret,
+                credential.created_ms,
+            ),
+        )
+    except sqlite3.IntegrityError as error:
+        raise errors.UserExists(user.name) from error
+
+
+def remove_user(conn: sqlite3.Connection, name: str) -> None:
+    """See the port. The credentials go by their foreign key."""
+    if not conn.execute("DELETE FROM users WHERE name = ?", (name,)).rowcount:
+        raise errors.UserNotFound(name)
+
+
+def create_bucket(conn: sqlite3.Connection, bucket: records.Bucket) -> None:
+    """See the port."""
+    taken = conn.execute("SELECT owner FROM buckets WHERE name = ?", (bucket.name,)).fetchone()
+    if taken is not None:
+        raise errors.BucketExists(bucket.name, taken[0])
+    made = conn.execute(
+        f"INSERT INTO buckets ({rows.BUCKET}) VALUES (?, ?, ?, ?, ?)",
+        (
+            bucket.name,
+            bucket.owner,
+            bucket.created_ms,
+            bucket.region,
+            json.dumps(bucket.settings),
+        ),
+    )
+    conn.execute("INSERT INTO tallies (bucket_id, objects) VALUES (?, 0)", (made.lastrowid,))
+
+
+def delete_bucket(conn: sqlite3.Connection, name: str) -> None:
+    """See the port."""
+    bucket_id = reads.find_bucket(conn, name)
+    if conn.execute("SELECT 1 FROM versions WHERE bucket_id = ? LIMIT 1", (bucket_id,)).fetchone():
+        raise errors.BucketNotEmpty(name)
+    uploads = conn.execute("SELECT upload_row FROM uploads WHERE bucket_id = ?", (bucket_id,))
+    for (upload_row,) in uploads.fetchall():
+        _drop_upload(conn, upload_row)
+    conn.execute("DELETE FROM buckets WHERE bucket_id = ?", (bucket_id,))
+
+
+def put_version(conn: sqlite3.Connection, draft: records.Draft, guard: catalog.Guard) -> None:
+    """See the port."""
+    bucket_id = reads.find_bucket(conn, draft.version.bucket)
+    current = _current(conn, bucket_id, draft.version.bucket, draft.version.key)
+    guard(current and current[0])
+    body_id = _add_body(conn, draft.body)
+    _add_blobs(conn, body_id, ((blob.blob_id, blob.size, blob.place) for blob in draft.blobs))
+    for blob in draft.blobs:
+        if not blob.place:
+            _add_inline(conn, blob)
+    _make_current(conn, bucket_id, draft, body_id, current)
+
+
+def delete_version(
+    conn: sqlite3.Connection, bucket: str, key: str, guard: catalog.Guard
+) -> records.Version | None:
+    """See the port."""
+    bucket_id = reads.find_bucket(conn, bucket)
+    current = _current(conn, bucket_id, bucket, key)
+    guard(current and current[0])
+    if current is None:
+        return None
+    version, seq, envelope_id = current
+    _delete_row(conn, bucket_id, key, seq)
+    _count(conn, bucket_id, -1)
+    _release(conn, envelope_id)
+    return version
+
+
+def create_upload(conn: sqlite3.Connection, upload: records.Upload) -> None:
+    """See the port."""
+    conn.execute(
+        "INSERT INTO uploads (bucket_id, key, upload_id, owner, mode, initiated_ms,"
+        " checksum_algorithm, checksum_type, sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            reads.find_bucket(conn, upload.bucket),
+            upload.key.encode(),
+            upload.upload_id,
+            upload.owner,
+            upload.mode,
+            upload.initiated_ms,
+            upload.checksum_algorithm,
+            upload.checksum_type,
+            upload.sealed,
+        ),
+    )
+
+
+def put_part(
+    conn: sqlite3.Connection,
+    upload: records.Upload,
+    part: records.Part,
+    blob: records.NewBlob,
+) -> None:
+    """See the port."""
+    upload_row = _open_upload(conn, upload.bucket, upload.key, upload.upload_id)
+    _drop_parts(conn, upload_row, [part.number])
+    conn.execute(
+        "INSERT INTO parts (upload_row, number, blob_id, blob_size, place, size, etag,"
+        " modified_ms, digest, sealed_checksums) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            upload_row,
+            part.number,
+            part.blob_id,
+            blob.size,
+            blob.place,
+            part.size,
+            part.etag,
+            part.modified_ms,
+            part.digest,
+            part.sealed_checksums,
+        ),
+    )
+    if not blob.place:
+        _add_inline(conn, blob)
+
+
+def complete_upload(
+    conn: sqlite3.Connection,
+    upload: records.Upload,
+    draft: records.Draft,
+    parts: Collection[records.Part],
+    guard: catalog.Guard,
+) -> None:
+    """See the port."""
+    bucket_id = reads.find_bucket(conn, upload.bucket)
+    upload_row = _open_upload(conn, upload.bucket, upload.key, upload.upload_id)
+    there = {
+        number: blob
+        for number, *blob in conn.execute(
+            "SELECT number, blob_id, blob_size, place FROM parts WHERE upload_row = ?",
+            (upload_row,),
+        )
+    }
+    for part in parts:
+        if part.number not in there or there[part.number][0] != part.blob_id:
+            raise errors.InvalidPart(part.number, part.etag)
+    current = _current(conn, bucket_id, upload.bucket, upload.key)
+    guard(current and current[0])
+    body_id = _add_body(conn, draft.body)
+    _add_blobs(conn, body_id, (there.pop(part.number) for part in parts))
+    _drop_parts(conn, upload_row, there)
+    # What is left are the rows of parts whose blobs the body has taken over.
+    conn.execute("DELETE FROM parts WHERE upload_row = ?", (upload_row,))
+    conn.execute("DELETE FROM uploads WHERE upload_row = ?", (upload_row,))
+    _make_current(conn, bucket_id, draft, body_id, current)
+    _remember(conn, bucket_id, upload.upload_id, draft.version)
+
+
+def abort_upload(conn: sqlite3.Connection, bucket: str, key: str, upload_id: str) -> None:
+    """See the port."""
+    reads.find_bucket(conn, bucket)
+    _drop_upload(conn, _open_upload(conn, bucket, key, upload_id))
+
+
+def forget(conn: sqlite3.Connection, blob_ids: Iterable[bytes]) -> None:
+    """See the port."""
+    conn.executemany("DELETE FROM doomed WHERE blob_id = ?", ((item,) for item in blob_ids))
+
+
+_Current = tuple[records.Version, int, int]
+"""A version with its `seq` and the id of its envelope."""
+
+
+def _current(conn: sqlite3.Connection, bucket_id: int, bucket: str, key: str) -> _Current | None:
+    row = conn.execute(
+        f"SELECT v.seq, v.envelope_id, {rows.VERSION} FROM versions v"
+        " WHERE v.bucket_id = ? AND v.key = ? ORDER BY v.seq LIMIT 1",
+        (bucket_id, key.encode()),
+    ).fetchone()
+    return None if row is None else (rows.to_version(bucket, row[2:]), row[0], row[1])
+
+
+def _make_current(
+    conn: sqlite3.Connection,
+    bucket_id: int,
+    draft: records.Draft,
+    body_id: int,
+    before: _Current | None,
+) -> None:
+    made = conn.execute(
+        "INSERT INTO envelopes (body_id, envelope) VALUES (?, ?)", (body_id, draft.envelope)
+    )
+    # The newest version of a key has the least `seq`, so that reading forward meets it first.
+    seq = 0
+    if before is None:
+        _count(conn, bucket_id, 1)
+    else:
+        seq = before[1] - 1
+        _delete_row(conn, bucket_id, draft.version.key, before[1])
+    conn.execute(
+        "INSERT INTO versions (bucket_id, seq, envelope_id, key, version_id, size, etag,"
+        " modified_ms, owner, mode, generation, checksum_algorithms, checksum_type)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (bucket_id, seq, made.lastrowid, *rows.from_version(draft.version)),
+    )
+    if before is not None:
+        _release(conn, before[2])
+
+
+def _delete_row(conn: sqlite3.Connection, bucket_id: int, key: str, seq: int) -> None:
+    conn.execute(
+        "DELETE FROM versions WHERE bucket_id = ? AND key = ? AND seq = ?",
+        (bucket_id, key.encode(), seq),
+    )
+
+
+def _count(conn: sqlite3.Connection, bucket_id: int, change: int) -> None:
+    conn.execute(
+        "UPDATE tallies SET objects = objects + ? WHERE bucket_id = ?", (change, bucket_id)
+    )
+
+
+def _add_body(conn: sqlite3.Connection, record: bytes) -> int:
+    body_id = conn.execute("INSERT INTO bodies (refs, record) VALUES (1, ?)", (record,)).lastrowid
+    assert body_id is not None, "an INSERT has a row id"  # noqa: S101 - an impossible state
+    return body_id
+
+
+def _add_blobs(conn: sqlite3.Connection, body_id: int, blobs: Iterable[Collection[object]]) -> None:
+    conn.executemany(
+        "INSERT INTO blobs (body_id, ordinal, blob_id, size, place) VALUES (?, ?, ?, ?, ?)",
+        ((body_id, ordinal, *blob) for ordinal, blob in enumerate(blobs)),
+    )
+
+
+def _add_inline(conn: sqlite3.Connection, blob: records.NewBlob) -> None:
+    conn.execute(
+        "INSERT INTO inline_blobs (blob_id, data) VALUES (?, ?)", (blob.blob_id, blob.data)
+    )
+
+
+def _release(conn: sqlite3.Connection, envelope_id: int) -> None:
+    """Delete an envelope, and with the last one of a body the body and its blobs."""
+    body_id, refs = conn.execute(
+        "SELECT e.body_id, o.refs FROM envelopes e JOIN bodies o ON o.body_id = e.body_id"
+        " WHERE e.envelope_id = ?",
+        (envelope_id,),
+    ).fetchone()
+    conn.execute("DELETE FROM envelopes WHERE envelope_id = ?", (envelope_id,))
+    if refs > 1:
+        conn.execute("UPDATE bodies SET refs = refs - 1 WHERE body_id = ?", (body_id,))
+        return
+    conn.execute(
+        "INSERT INTO doomed (blob_id, size, place) SELECT blob_id, size, place FROM blobs"
+        " WHERE body_id = ? AND place <> '' ORDER BY ordinal",
+        (body_id,),
+    )
+    conn.execute(
+        "DELETE FROM inline_blobs WHERE blob_id IN"
+        " (SELECT blob_id FROM blobs WHERE body_id = ? AND place = '')",
+        (body_id,),
+    )
+    conn.execute("DELETE FROM blobs WHERE body_id = ?", (body_id,))
+    conn.execute("DELETE FROM bodies WHERE body_id = ?", (body_id,))
+
+
+def _open_upload(conn: sqlite3.Connection, bucket: str, key: str, upload_id: str) -> int:
+    row = conn.execute(
+        "SELECT u.upload_row FROM uploads u JOIN buckets b ON b.bucket_id = u.bucket_id"
+        " WHERE u.upload_id = ? AND u.key = ? AND b.name = ?",
+        (upload_id, key.encode(), bucket),
+    ).fetchone()
+    if row is None:
+        raise errors.UploadNotFound(upload_id)
+    upload_row: int = row[0]
+    return upload_row
+
+
+def _drop_upload(conn: sqlite3.Connection, upload_row: int) -> None:
+    numbers = conn.execute("SELECT number FROM parts WHERE upload_row = ?", (upload_row,))
+    _drop_parts(conn, upload_row, [number for (number,) in numbers])
+    conn.execute("DELETE FROM uploads WHERE upload_row = ?", (upload_row,))
+
+
+def _drop_parts(conn: sqlite3.Connection, upload_row: int, numbers: Iterable[int]) -> None:
+    """Delete parts, if they are there, and doom their blobs."""
+    which = [(upload_row, number) for number in numbers]
+    conn.executemany(
+        "INSERT INTO doomed (blob_id, size, place) SELECT blob_id, blob_size, place FROM parts"
+        " WHERE upload_row = ? AND number = ? AND place <> ''",
+        which,
+    )
+    conn.executemany(
+        "DELETE FROM inline_blobs WHERE blob_id ="
+        " (SELECT blob_id FROM parts WHERE upload_row = ? AND number = ? AND place = '')",
+        which,
+    )
+    conn.executemany("DELETE FROM parts WHERE upload_row = ? AND number = ?", which)
+
+
+def _remember(
+    conn: sqlite3.Connection, bucket_id: int, upload_id: str, version: records.Version
+) -> None:
+    conn.execute(
+        "DELETE FROM completions WHERE completed_ms < ?",
+        (version.modified_ms - catalog.COMPLETION_KEPT_MS,),
+    )
+    conn.execute(
+        "INSERT INTO completions (upload_id, bucket_id, key, version_id, etag, generation,"
+        " completed_ms) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            upload_id,
+            bucket_id,
+            version.key.encode(),
+            version.version_id,
+            version.etag,
+            version.generation,
+            version.modified_ms,
+        ),
+    )
