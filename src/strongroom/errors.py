@@ -5,6 +5,7 @@
     │   ├── BucketNotFound
     │   ├── ObjectNotFound
     │   ├── VersionNotFound
+    │   ├── SourceGone
     │   ├── UploadNotFound
     │   └── UserNotFound
     ├── Conflict
@@ -35,6 +36,7 @@
     │   ├── PartChecksumMissing
     │   └── ChecksumTypeMismatch
     ├── RangeNotSatisfiable
+    ├── PartNotThere
     ├── InvalidBucketName
     ├── MalformedDocument
     ├── MalformedValue
@@ -84,6 +86,15 @@ class VersionNotFound(NotFound):
         self.bucket = bucket
         self.key = key
         self.version_id = version_id
+
+
+class SourceGone(NotFound):
+    """What was to be copied was overwritten or deleted while it was being copied."""
+
+    def __init__(self, bucket: str, key: str) -> None:
+        super().__init__(bucket, key)
+        self.bucket = bucket
+        self.key = key
 
 
 class UploadNotFound(NotFound):
@@ -271,6 +282,15 @@ class RangeNotSatisfiable(StrongroomError):
         super().__init__(size)
         self.size = size
         self.asked = asked
+
+
+class PartNotThere(StrongroomError):
+    """The object has `count` parts that can be asked for, and `number` is not among them."""
+
+    def __init__(self, number: int, count: int) -> None:
+        super().__init__(number, count)
+        self.number = number
+        self.count = count
 
 
 class InvalidBucketName(StrongroomError):

@@ -1,22 +1,116 @@
-"""boto3 talks to the pipeline without a socket: requests are answered in process."""
+"""boto3 talks to the pipeline without a socket: requests are answered in process.
+
+`Store.ask` sends what boto3 would not: it signs with botocore's SigV4, and leaves
+every other header to the test.
+"""
 
 import asyncio
+import base64
 import contextlib
+import dataclasses
+import functools
+import hashlib
 import itertools
 import threading
 from urllib.parse import urlsplit
 
 import boto3
 import pytest
-from botocore.awsrequest import AWSResponse
+from botocore import auth
+from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.config import Config
+from botocore.credentials import Credentials
 
 from strongroom.crypto.secret import SecretKey
 from strongroom.server import build
 from strongroom.store import memory
-from strongroom.wire import message
+from strongroom.wire import message, xml_body
 
 ACCESS_KEY, SECRET_KEY = "rootaccess", "root-secret-for-tests"
+HOST = "127.0.0.1:9"
+SSE = "x-amz-server-side-encryption"
+
+
+@functools.cache
+def _session():
+    """Reading the models is most of what making a client costs."""
+    return boto3.session.Session()
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """An error document; `fields` are the children that not every error has."""
+
+    status: int
+    code: str
+    message: str
+    fields: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What came back; of a repeated header the last."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def document(self):
+        return xml_body.parse(self.body, max_bytes=10**7, max_depth=20, max_nodes=10**6)
+
+    @property
+    def fault(self):
+        root = self.document
+        assert root.tag == "Error"
+        found = {child.tag: child.text for child in root.children}
+        assert found.pop("RequestId") == self.headers["x-amz-request-id"]
+        assert found.pop("HostId") == self.headers["x-amz-id-2"]
+        return Fault(self.status, found.pop("Code"), found.pop("Message"), found)
+
+    def text(self, *path):
+        """Return the text of the element at this path of tags, the first of its name."""
+        node = self.document
+        for tag in path:
+            node = next(child for child in node.children if child.tag == tag)
+        return node.text
+
+
+class Signer(auth.S3SigV4Auth):
+    """Signs with a given `x-amz-content-sha256`, or the body's own digest."""
+
+    def __init__(self, access_key, secret_key, payload):
+        super().__init__(Credentials(access_key, secret_key), "s3", "us-east-1")
+        self._payload = payload
+
+    def payload(self, request):
+        return self._payload or hashlib.sha256(request.data).hexdigest()
+
+
+class CustomerKey:
+    """A key with the three headers that bring it, each of which a test may leave out or bend."""
+
+    def __init__(self, raw):
+        self.raw = raw
+        self.encoded = base64.b64encode(raw).decode()
+        self.md5 = base64.b64encode(hashlib.md5(raw, usedforsecurity=False).digest()).decode()
+
+    def headers(self, **bent):
+        """Return the headers; `algorithm`, `key`, `md5` replace a value, None leaves it out."""
+        values = {"algorithm": "AES256", "key": self.encoded, "md5": self.md5} | bent
+        return {
+            f"{SSE}-customer-{'key-MD5' if name == 'md5' else name}": value
+            for name, value in values.items()
+            if value is not None
+        }
+
+    @property
+    def options(self):
+        """What boto3 takes."""
+        return {
+            "SSECustomerAlgorithm": "AES256",
+            "SSECustomerKey": self.raw,
+        }
 
 
 class Loop:
@@ -61,12 +155,13 @@ class Raw:
 class Store:
     """A store in memory, with ways to talk to it."""
 
-    def __init__(self, loop):
+    def __init__(self, loop, *, catalog=None, blobs=None):
         self._loop = loop
         self._ids = itertools.count(1)
         self.reported = []
-        self.blobs = memory.MemoryBlobs()
-        self.catalog = memory.MemoryCatalog()
+        self.answers = []
+        self.blobs = memory.MemoryBlobs() if blobs is None else blobs
+        self.catalog = memory.MemoryCatalog() if catalog is None else catalog
         self.core = loop.run(
             build.assemble(
                 self.catalog,
@@ -112,13 +207,69 @@ class Store:
             async with contextlib.aclosing(response.body) as pieces:
                 return response.status, response.headers, b"".join([p async for p in pieces])
 
-        return self._loop.run(answer())
+        reply = self._loop.run(answer())
+        self.answers.append(reply)
+        return reply
+
+    def ask(
+        self,
+        method,
+        target,
+        headers=None,
+        body=b"",
+        *,
+        secure=True,
+        who=(ACCESS_KEY, SECRET_KEY),
+        payload=None,
+        host=HOST,
+        pieces=None,
+        unsigned=None,
+    ):
+        """Send a request with exactly these headers, and the signature; return an `Answer`.
+
+        Args:
+            who: access key and secret key; None for an anonymous request.
+            payload: `x-amz-content-sha256`; the digest of `body` if None.
+            unsigned: headers that are added after signing; a value of None takes
+                a signed header away again.
+        """
+        sent = {"host": host, **(headers or {})}
+        sent.setdefault("content-length", str(len(body)))
+        request = AWSRequest(method=method, url=f"https://{host}{target}", data=body)
+        for name, value in sent.items():
+            request.headers[name] = value
+        if who is not None:
+            Signer(*who, payload).add_auth(request)
+        final = {name.lower(): value for name, value in request.headers.items()}
+        final |= {name.lower(): value for name, value in (unsigned or {}).items()}
+        status, reply, content = self.send(
+            method,
+            target,
+            [(name, value) for name, value in final.items() if value is not None],
+            body,
+            secure=secure,
+            pieces=pieces,
+        )
+        named = {k.decode("latin-1"): v.decode("latin-1") for k, v in reply}
+        return Answer(status, named, content)
+
+    @property
+    def remains(self):
+        """What the store holds of objects and parts: places of blobs, inline ones, listed keys."""
+        inline = set(self.catalog._inline)
+        keys = {(name, *b.keys) for name, b in self.catalog._buckets.items() if b.keys}
+        return set(self.blobs._blobs), inline, keys
+
+    def add_user(self, name, access_key, secret_key):
+        self.run(
+            self.core.people.add(name, access_key, SecretKey(secret_key.encode()), now_ms=1_000)
+        )
+        return access_key, secret_key
 
     def client(self, access_key=ACCESS_KEY, secret_key=SECRET_KEY, *, scheme="https", **config):
-        session = boto3.session.Session()
-        client = session.client(
+        client = _session().client(
             "s3",
-            endpoint_url=f"{scheme}://127.0.0.1:9",
+            endpoint_url=f"{scheme}://{HOST}",
             aws_access_key_id=access_key,
             aws_secret_access_key=secret_key,
             region_name="us-east-1",
@@ -160,10 +311,42 @@ def loop():
 
 
 @pytest.fixture
-def store(loop):
-    made = Store(loop)
-    yield made
-    loop.run(made.core.close())
+def make_store(loop):
+    made = []
+
+    def make(**adapters):
+        made.append(Store(loop, **adapters))
+        return made[-1]
+
+    yield make
+    for each in made:
+        loop.run(each.core.close())
+
+
+@pytest.fixture
+def store(make_store):
+    return make_store()
+
+
+@pytest.fixture
+def bucket(store):
+    assert store.ask("PUT", "/bucket").status == 200
+    return store
+
+
+@pytest.fixture(scope="session")
+def key():
+    return CustomerKey(b"32bytesOfTotallyRandomCharacters")
+
+
+@pytest.fixture(scope="session")
+def other_key():
+    return CustomerKey(bytes(range(32)))
+
+
+@pytest.fixture(scope="session")
+def customer_key():
+    return CustomerKey
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from dataclasses import dataclass
@@ -51,6 +52,16 @@ class Identity:
 
     principal: Principal
     secret_key: secret.SecretKey
+
+
+def new_access_key(random_bytes: Callable[[int], bytes]) -> str:
+    """Make an access key: `SR` and 18 letters and digits, 90 random bits."""
+    return "SR" + base64.b32encode(random_bytes(12)).decode()[:18]
+
+
+def new_secret_key(random_bytes: Callable[[int], bytes]) -> secret.SecretKey:
+    """Make a secret key: 40 characters, 240 random bits."""
+    return secret.SecretKey(base64.urlsafe_b64encode(random_bytes(30)))
 
 
 class Identities:

@@ -161,7 +161,7 @@ def parse(data: bytes) -> SealedBody:
     )
 
 
-def seal_part_checksums(  # noqa: PLR0917 - a part's facts, in the order of its row
+def seal_part_checksums(
     body_key: envelope.BodyKey,
     upload_id: str,
     number: int,
@@ -179,7 +179,7 @@ def seal_part_checksums(  # noqa: PLR0917 - a part's facts, in the order of its 
     return gcm.seal(body_key, aad, plain, random_bytes)
 
 
-def open_part_checksums(  # noqa: PLR0917 - as above
+def open_part_checksums(
     body_key: envelope.BodyKey,
     upload_id: str,
     number: int,

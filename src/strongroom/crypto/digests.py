@@ -180,6 +180,11 @@ class Running:
         self._all = {algorithm: start(algorithm) for algorithm in (*self._asked, *extra)}
         self._updates = tuple(digest.update for digest in self._all.values())
 
+    @property
+    def computed(self) -> tuple[Algorithm, ...]:
+        """The algorithms that run, each once."""
+        return tuple(self._all)
+
     def update(self, data: Data) -> None:
         """Take the next bytes."""
         for update in self._updates:

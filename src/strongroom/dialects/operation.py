@@ -7,7 +7,7 @@ an operation without authorisation does not import.
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -84,30 +84,38 @@ class Call:
 
 
 Handler = Callable[[Call], Awaitable[Result]]
-Stream = AsyncIterator[bytes]
+Also = Callable[[Mapping[str, Any]], tuple["actions.Action", str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
     """A handler with what the pipeline must know of it.
 
-    `needs_bucket` is False where the bucket need not exist before the call.
+    Attributes:
+        needs_bucket: False where the bucket need not exist before the call.
+        also: finds in the params what else must be permitted, and in which bucket.
     """
 
     name: str
     action: actions.Action
     body: Body
     needs_bucket: bool
+    also: Also | None
     handler: Handler
 
 
 def operation(
-    name: str, *, action: actions.Action, body: Body = Body.NONE, needs_bucket: bool = True
+    name: str,
+    *,
+    action: actions.Action,
+    body: Body = Body.NONE,
+    needs_bucket: bool = True,
+    also: Also | None = None,
 ) -> Callable[[Handler], Declared]:
     """Declare the decorated coroutine as the handler of the model's operation `name`."""
 
     def declare(handler: Handler) -> Declared:
-        return Declared(name, action, body, needs_bucket, handler)
+        return Declared(name, action, body, needs_bucket, also, handler)
 
     return declare
 

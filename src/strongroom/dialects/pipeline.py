@@ -8,7 +8,6 @@ no step can be left out, is here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +17,8 @@ from strongroom.dialects import operation
 from strongroom.wire import message
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from strongroom.access import identities
     from strongroom.service import buckets, transfer
     from strongroom.store import records
@@ -166,6 +167,9 @@ class Pipeline:
         if declared.body is operation.Body.DOCUMENT:
             document = await self._dialect.document(request, routed, proof)
         params = self._dialect.bind(request, routed, document)
+        if declared.also is not None:
+            action, name = declared.also(params)
+            policy.require(proof.principal, action, (await self._buckets.find(name)).owner)
         if declared.body is operation.Body.STREAM:
             incoming = self._dialect.incoming(request, routed, proof)
         result = await declared.handler(

@@ -38,6 +38,10 @@ class App(Protocol):
         """
         ...
 
+    async def about(self, request: message.Request) -> message.Response:
+        """Answer on the metrics listener: health and metrics, to whoever asks."""
+        ...
+
     async def ready(self) -> bool:
         """Tell whether requests can be served now: catalog and blobs answer."""
         ...

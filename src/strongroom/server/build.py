@@ -6,6 +6,7 @@ architecture in one page.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from concurrent import futures
@@ -13,12 +14,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from strongroom.access import identities
+from strongroom.crypto import secret
 from strongroom.dialects import pipeline
 from strongroom.dialects.s3 import dialect as s3_dialect
 from strongroom.dialects.s3 import protocol, services
 from strongroom.keyring import master, sources
+from strongroom.server import application, background
 from strongroom.service import (
     buckets,
+    copying,
     encryption,
     housekeeping,
     listing,
@@ -26,16 +30,29 @@ from strongroom.service import (
     objects,
     transfer,
 )
+from strongroom.store import disk, memory
+from strongroom.store.sqlite import catalog as sqlite_catalog
+from strongroom.store.sqlite import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
 
-    from strongroom.crypto import secret
-    from strongroom.store import blobs, catalog
+    from strongroom.server import observe
+    from strongroom.server import settings as configuration
+    from strongroom.store import blobs, catalog, records
     from strongroom.wire import message
 
 WORK_THREADS = 8
 """Threads that hash, seal, read and write. They wait for the disk half of their time."""
+
+CATALOG_NAME = "catalog.sqlite"
+CATALOG_LOCK_NAME = "catalog.lock"
+BLOBS_NAME = "blobs"
+
+COLLECT_INTERVAL_S = 60.0
+"""Doomed blobs are collected when a transaction dooms some; and at this interval, for those
+that were being read at the time."""
 
 
 def clock_ms() -> int:
@@ -62,6 +79,126 @@ class Core:
         self.blobs.close()
 
 
+def prepare(settings: configuration.Settings) -> None:
+    """Bring the data directory to this release's schema. Blocking; before any worker starts.
+
+    Raises:
+        StoreFailed: the catalog is damaged, or a newer release wrote it.
+        StoreFull: no space.
+    """
+    if not settings.ephemeral:
+        schema.migrate(settings.data_dir / CATALOG_NAME)
+
+
+def is_empty(data_dir: Path) -> bool:
+    """Whether a data directory holds no store yet, so that keys may be generated for it."""
+    return not (data_dir / CATALOG_NAME).exists()
+
+
+async def build(
+    settings: configuration.Settings, reporter: observe.Reporter
+) -> application.Application:
+    """Make the application that `settings` describe; its keys are set by now.
+
+    Raises:
+        MasterKeyTrouble: the catalog was made under another master key.
+        StoreFailed, StoreFull, StoreLocked: catalog or blobs cannot be opened.
+    """
+    opened, lying = _open_adapters(settings)
+    assert settings.master_key is not None, "the process resolves the master key first"
+    assert settings.root_access_key is not None, "the process resolves root's credentials first"
+    assert settings.root_secret_key is not None, "the process resolves root's credentials first"
+    try:
+        core = await assemble(
+            opened,
+            lying,
+            master_key=settings.master_key,
+            root_access_key=settings.root_access_key,
+            root_secret_key=settings.root_secret_key,
+            region=settings.region,
+            domains=("localhost", *((settings.domain,) if settings.domain else ())),
+            block_sse_c=settings.sse_c_default == "block",
+            report=lambda request, error: reporter.failed(request.request_id, error),
+        )
+    except BaseException:
+        await opened.close()
+        lying.close()
+        raise
+    reporter.metrics.usage = opened.usage
+    jobs = background.Background(
+        [background.Job("collect", COLLECT_INTERVAL_S, core.collector.collect)],
+        reporter,
+    )
+    return application.Application(core, jobs, reporter)
+
+
+def _open_adapters(
+    settings: configuration.Settings,
+) -> tuple[catalog.Catalog, blobs.Blobs]:
+    if settings.ephemeral:
+        return memory.MemoryCatalog(), memory.MemoryBlobs()
+    shared = settings.workers > 1
+    opened = sqlite_catalog.open_catalog(
+        settings.data_dir / CATALOG_NAME,
+        lock_path=settings.data_dir / CATALOG_LOCK_NAME if shared else None,
+    )
+    return opened, disk.DiskBlobs(settings.data_dir / BLOBS_NAME)
+
+
+class Administration:
+    """What the administrator's commands do; see `app.Admin`."""
+
+    def __init__(self, people: identities.Identities, catalog: catalog.Catalog) -> None:
+        self._people = people
+        self._catalog = catalog
+
+    async def add_user(
+        self, name: str, access_key: str | None, secret_key: secret.SecretKey | None
+    ) -> tuple[records.User, str, secret.SecretKey]:
+        """See the protocol; a generated pair has the form of AWS's."""
+        access_key = access_key or identities.new_access_key(secrets.token_bytes)
+        secret_key = secret_key or identities.new_secret_key(secrets.token_bytes)
+        user = await self._people.add(name, access_key, secret_key, now_ms=clock_ms())
+        return user, access_key, secret_key
+
+    async def users(self) -> Sequence[records.User]:
+        """See the protocol."""
+        return await self._catalog.users()
+
+    async def remove_user(self, name: str) -> None:
+        """See the protocol."""
+        await self._catalog.remove_user(name)
+
+
+@contextlib.asynccontextmanager
+async def open_admin(settings: configuration.Settings) -> AsyncIterator[Administration]:
+    """Open a data directory for administration, beside a running server or without one.
+
+    Raises:
+        MasterKeyTrouble: the catalog was made under another master key.
+        StoreFailed: there is no catalog, or it is damaged.
+    """
+    assert settings.master_key is not None, "the command resolves the master key first"
+    opened = sqlite_catalog.open_catalog(
+        settings.data_dir / CATALOG_NAME, lock_path=settings.data_dir / CATALOG_LOCK_NAME
+    )
+    try:
+        keeper = master.Master(settings.master_key)
+        await sources.open_store_keys(
+            opened, keeper, random_bytes=secrets.token_bytes, now_ms=clock_ms()
+        )
+        people = identities.Identities(
+            opened,
+            keeper,
+            root_access_key=settings.root_access_key or "",
+            root_secret_key=settings.root_secret_key or secret.SecretKey(b""),
+            random_bytes=secrets.token_bytes,
+        )
+        yield Administration(people, opened)
+    finally:
+        await opened.close()
+
+
 async def assemble(
     catalog: catalog.Catalog,
     blobs: blobs.Blobs,
@@ -71,6 +208,7 @@ async def assemble(
     root_secret_key: secret.SecretKey,
     region: str,
     domains: Sequence[str],
+    block_sse_c: bool = False,
     report: Callable[[message.Request, Exception], None],
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     clock_ms: Callable[[], int] = clock_ms,
@@ -85,6 +223,7 @@ async def assemble(
         root_secret_key: root's secret key.
         region: the region that this store says it is in.
         domains: host names under which `BUCKET.NAME` names a bucket.
+        block_sse_c: whether new buckets refuse customer keys.
         report: is told of failures that are not the client's.
         random_bytes: source of keys, salts and ids.
         clock_ms: the time.
@@ -120,21 +259,33 @@ async def assemble(
         domains=domains,
         clock_ms=clock_ms,
     )
+    single = objects.Objects(
+        catalog,
+        carrier,
+        guard,
+        pins,
+        random_bytes=random_bytes,
+        clock_ms=clock_ms,
+        displaced=collector.wake,
+    )
+    many = multipart.Multipart(
+        catalog,
+        carrier,
+        guard,
+        random_bytes=random_bytes,
+        clock_ms=clock_ms,
+        displaced=collector.wake,
+    )
     s3_services = services.Services(
         buckets=all_buckets,
-        objects=objects.Objects(
+        objects=single,
+        multipart=many,
+        copying=copying.Copying(
             catalog,
             carrier,
             guard,
-            pins,
-            random_bytes=random_bytes,
-            clock_ms=clock_ms,
-            displaced=collector.wake,
-        ),
-        multipart=multipart.Multipart(
-            catalog,
-            carrier,
-            guard,
+            single,
+            many,
             random_bytes=random_bytes,
             clock_ms=clock_ms,
             displaced=collector.wake,
@@ -142,6 +293,7 @@ async def assemble(
         listing=listing.Listing(catalog),
         people=people,
         region=region,
+        block_sse_c=block_sse_c,
     )
     s3 = pipeline.Pipeline(dialect, all_buckets, s3_services, clock_ms=clock_ms, report=report)
     return Core(catalog, blobs, people, dialect, s3, collector, threads)

@@ -31,7 +31,9 @@ ACCESS_KEY_CHARACTERS = re.compile(r"[A-Za-z0-9._-]{3,128}")
 """What stands in a credential scope without escaping; S3's own have 16 to 128 characters."""
 SECRET_KEY_MIN_CHARACTERS = 8
 _REGION = re.compile(r"[a-z0-9-]{1,63}")
-_DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
+_DOMAIN = re.compile(
+    r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
+)
 _MAX_PORT = 65535
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -240,7 +242,9 @@ def parse_access_key(value: Any) -> str:
     """
     text = _text(value)
     if not ACCESS_KEY_CHARACTERS.fullmatch(text):
-        raise SettingsError("an access key has 3 to 128 letters, digits, dots, dashes, underscores.")
+        raise SettingsError(
+            "an access key has 3 to 128 letters, digits, dots, dashes, underscores."
+        )
     return text
 
 

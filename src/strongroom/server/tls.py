@@ -9,16 +9,15 @@ usage, basic constraints and both key identifiers are present (RFC 5280, 4.2).
 from __future__ import annotations
 
 import contextlib
-import datetime
+import datetime as dt
 import ipaddress
-import os
 import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from strongroom.server import app, files
@@ -30,7 +29,8 @@ CA_DAYS = 3650
 SERVER_DAYS = 397
 """The most that browsers and Apple's TLS accept (CA/Browser Forum ballot SC31)."""
 RENEW_DAYS = 30
-_BACKDATE = datetime.timedelta(hours=1)
+_RSA_BITS = (2048, 8192)
+_BACKDATE = dt.timedelta(hours=1)
 """Clocks of clients that run late accept a fresh certificate."""
 
 
@@ -63,7 +63,7 @@ def given(cert: Path, key: Path) -> Pair:
             f"--tls-cert: {cert} is not a PEM certificate chain; convert it to PEM."
         ) from None
     try:
-        serialization.load_pem_private_key(key.read_bytes(), password=None)
+        loaded = serialization.load_pem_private_key(key.read_bytes(), password=None)
     except TypeError:
         raise app.StartRefused(
             f"--tls-key: {key} is encrypted; give a key without a passphrase."
@@ -72,6 +72,11 @@ def given(cert: Path, key: Path) -> Pair:
         raise app.StartRefused(
             f"--tls-key: {key} is not a PEM private key; convert it to PEM."
         ) from None
+    if not _is_served(loaded):
+        raise app.StartRefused(
+            f"--tls-key: {key} is of a kind that is not served;"
+            " use RSA with 2048 to 8192 bits, ECDSA on P-256 or P-384, or Ed25519."
+        )
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
     except ssl.SSLError:
@@ -82,7 +87,7 @@ def given(cert: Path, key: Path) -> Pair:
     return Pair(cert, key)
 
 
-def ensure(folder: Path, domain: str | None, now: datetime.datetime) -> Pair:
+def ensure(folder: Path, domain: str | None, now: dt.datetime) -> Pair:
     """Return the generated pair in `folder`; makes or renews what is missing or runs out.
 
     Args:
@@ -105,15 +110,18 @@ def ensure(folder: Path, domain: str | None, now: datetime.datetime) -> Pair:
 
 
 def _ensure_ca(
-    folder: Path, now: datetime.datetime
+    folder: Path, now: dt.datetime
 ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     cert_path, key_path = folder / "ca.crt", folder / "ca.key"
     if cert_path.exists() or key_path.exists():
         with contextlib.suppress(OSError, ValueError, TypeError):
             cert = x509.load_pem_x509_certificate(cert_path.read_bytes())
             key = serialization.load_pem_private_key(key_path.read_bytes(), password=None)
-            runs = cert.not_valid_after_utc - now > datetime.timedelta(days=RENEW_DAYS)
-            if isinstance(key, ec.EllipticCurvePrivateKey) and key.public_key() == cert.public_key():
+            runs = cert.not_valid_after_utc - now > dt.timedelta(days=RENEW_DAYS)
+            if (
+                isinstance(key, ec.EllipticCurvePrivateKey)
+                and key.public_key() == cert.public_key()
+            ):
                 return (cert, key) if runs else _make_ca(cert_path, key_path, now)
         if cert_path.exists():
             # Clients may trust this CA already: not replaced behind their back.
@@ -125,7 +133,7 @@ def _ensure_ca(
 
 
 def _make_ca(
-    cert_path: Path, key_path: Path, now: datetime.datetime
+    cert_path: Path, key_path: Path, now: dt.datetime
 ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     key = ec.generate_private_key(ec.SECP256R1())
     serial = x509.random_serial_number()
@@ -143,7 +151,7 @@ def _make_ca(
         .public_key(key.public_key())
         .serial_number(serial)
         .not_valid_before(now - _BACKDATE)
-        .not_valid_after(now + datetime.timedelta(days=CA_DAYS))
+        .not_valid_after(now + dt.timedelta(days=CA_DAYS))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(signs_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -161,7 +169,7 @@ def _issue(
     ca_cert: x509.Certificate,
     ca_key: ec.EllipticCurvePrivateKey,
     domain: str | None,
-    now: datetime.datetime,
+    now: dt.datetime,
 ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     key = ec.generate_private_key(ec.SECP256R1())
     cert = (
@@ -172,7 +180,7 @@ def _issue(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _BACKDATE)
         .not_valid_after(
-            min(now - _BACKDATE + datetime.timedelta(days=SERVER_DAYS), ca_cert.not_valid_after_utc)
+            min(now - _BACKDATE + dt.timedelta(days=SERVER_DAYS), ca_cert.not_valid_after_utc)
         )
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
@@ -187,9 +195,7 @@ def _issue(
     return cert, key
 
 
-def _serves(
-    pair: Pair, ca_cert: x509.Certificate, domain: str | None, now: datetime.datetime
-) -> bool:
+def _serves(pair: Pair, ca_cert: x509.Certificate, domain: str | None, now: dt.datetime) -> bool:
     """Tell whether the pair on disk is whole, of this CA, long enough valid, for all names."""
     try:
         cert = x509.load_pem_x509_certificate(pair.cert.read_bytes())
@@ -201,9 +207,20 @@ def _serves(
     left = cert.not_valid_after_utc - now
     return (
         key.public_key() == cert.public_key()
-        and left > datetime.timedelta(days=RENEW_DAYS)
+        and left > dt.timedelta(days=RENEW_DAYS)
         and set(_names(domain)) <= set(names)
     )
+
+
+def _is_served(key: object) -> bool:
+    """Tell whether rustls with ring signs with such a key; others make it panic."""
+    match key:
+        case rsa.RSAPrivateKey():
+            return _RSA_BITS[0] <= key.key_size <= _RSA_BITS[1]
+        case ec.EllipticCurvePrivateKey():
+            return isinstance(key.curve, (ec.SECP256R1, ec.SECP384R1))
+        case _:
+            return isinstance(key, ed25519.Ed25519PrivateKey)
 
 
 def _names(domain: str | None) -> list[x509.GeneralName]:

@@ -45,8 +45,10 @@ class Buckets:
         """
         return await self._catalog.bucket(name)
 
-    async def create(self, name: str, *, owner: str, region: str) -> records.Bucket:
-        """Create a bucket.
+    async def create(
+        self, name: str, *, owner: str, region: str, settings: dict[str, str]
+    ) -> records.Bucket:
+        """Create a bucket; `settings` are documents by name.
 
         Raises:
             BucketExists: the name is taken.
@@ -54,7 +56,7 @@ class Buckets:
         """
         if not is_valid_name(name):
             raise errors.InvalidBucketName(name)
-        bucket = records.Bucket(name, owner, self._clock_ms(), region, {})
+        bucket = records.Bucket(name, owner, self._clock_ms(), region, settings)
         await self._catalog.create_bucket(bucket)
         return bucket
 

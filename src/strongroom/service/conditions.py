@@ -55,6 +55,20 @@ class Conditions:
         elif self.if_modified_since_ms is not None and second <= self.if_modified_since_ms:
             raise NotModified(version)
 
+    def check_copy(self, version: records.Version) -> None:
+        """Return if the version may be copied; all failures are alike.
+
+        Source: S3 API reference, CopyObject, the x-amz-copy-source-if headers.
+
+        Raises:
+            PreconditionFailed: a condition does not hold.
+        """
+        try:
+            self.check_read(version)
+        except NotModified as error:
+            name = "If-None-Match" if self.if_none_match is not None else "If-Modified-Since"
+            raise errors.PreconditionFailed(name) from error
+
     def guard(self, bucket: str, key: str) -> catalog.Guard:
         """Return the check for a write; it runs inside the write's transaction.
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Unlocked:
-    """What a right key opens: the envelope, the data key, and the sealed head."""
+    """A version that the right key has opened, before any of its bytes are read."""
 
-    envelope: envelopes.Envelope
+    stored: records.Stored
     data_key: envelopes.DataKey
     head: envelopes.Head
 
@@ -58,12 +58,27 @@ class Encryption:
         self._store_keys = store_keys
         self._random_bytes = random_bytes
 
-    def lock(self, bucket: str, key: str, customer: sources.CustomerKey | None) -> Locked:
-        """Make and wrap a data key: under the customer's key if there is one, else the store's."""
+    def lock(
+        self,
+        bucket: str,
+        key: str,
+        customer: sources.CustomerKey | None,
+        *,
+        data_key: envelopes.DataKey | None = None,
+    ) -> Locked:
+        """Wrap a data key: under the customer's key if there is one, else the store's.
+
+        Args:
+            bucket: where the object will be.
+            key: likewise.
+            customer: the customer's key.
+            data_key: that of a shared body; None makes a new one. Never one that is
+                also wrapped on the other side of the border between customer and store.
+        """
         source: sources.KeySource = customer or self._store_keys.current
         generation = self._random_bytes(envelopes.GENERATION_BYTES)
         binding = envelopes.Binding(source.mode, bucket, key, generation)
-        data_key = envelopes.DataKey.fresh(self._random_bytes)
+        data_key = data_key or envelopes.DataKey.fresh(self._random_bytes)
         wrapped, head_key = envelopes.wrap(source.secret, data_key, binding, self._random_bytes)
         return Locked(binding, source.key_fields, data_key, wrapped, head_key)
 
@@ -91,7 +106,7 @@ class Encryption:
         ):
             raise errors.NotAuthentic("the version's row and its envelope differ")
         envelope.check_body(stored.body)
-        return Unlocked(envelope, data_key, head)
+        return Unlocked(stored, data_key, head)
 
     def unlock_upload(
         self, upload: records.Upload, customer: sources.CustomerKey | None

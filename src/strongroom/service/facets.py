@@ -24,6 +24,25 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
+class PartNumber:
+    """One part of an object, by its place in it, from 1."""
+
+    number: int
+
+    def resolve(self, size: int, parts: tuple[int, ...]) -> tuple[int, int]:
+        """Return where the part lies, half-open; an object in one piece has one part.
+
+        Raises:
+            PartNotThere: the object has fewer parts.
+        """
+        sizes = parts or (size,)
+        if not 1 <= self.number <= len(sizes):
+            raise errors.PartNotThere(self.number, len(sizes))
+        start = sum(sizes[: self.number - 1])
+        return start, start + sizes[self.number - 1]
+
+
+@dataclass(frozen=True, slots=True)
 class ByteRange:
     """A range as asked for, before the size is known.
 
@@ -38,7 +57,7 @@ class ByteRange:
     last: int | None
     text: str
 
-    def resolve(self, size: int) -> tuple[int, int]:
+    def resolve(self, size: int, _parts: tuple[int, ...] = ()) -> tuple[int, int]:
         """Return the half-open range of an object of `size` bytes.
 
         Raises:
@@ -52,3 +71,7 @@ class ByteRange:
         if self.first >= size:
             raise errors.RangeNotSatisfiable(size, self.text)
         return self.first, size if self.last is None else min(self.last + 1, size)
+
+
+Extent = ByteRange | PartNumber
+"""Which bytes of an object are asked for."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hmac
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -48,7 +49,7 @@ class NamedPart:
 
 @dataclass(frozen=True, slots=True)
 class ListedPart:
-    """A part with its checksums, and the mode of its upload."""
+    """A part with the checksums to show, and the mode of its upload."""
 
     part: records.Part
     checksums: Mapping[str, bytes]
@@ -207,7 +208,8 @@ class Multipart:
             )
             await received.commit(self._catalog.put_part(upload, part, received.blob))
         self._displaced()
-        return ListedPart(part, row.checksums, upload.mode)
+        shown = incoming.checksum or algorithm or objects.DEFAULT_CHECKSUM
+        return ListedPart(part, {shown: row.checksums[shown]}, upload.mode)
 
     async def parts(
         self, bucket: str, key: str, upload_id: str, *, after: int, limit: int
@@ -333,7 +335,7 @@ class Multipart:
         named: Sequence[NamedPart], uploaded: Mapping[int, records.Part]
     ) -> list[records.Part]:
         """Return the uploaded parts that a Complete names, in order."""
-        if any(one.number >= two.number for one, two in zip(named, named[1:], strict=False)):
+        if any(one.number >= two.number for one, two in itertools.pairwise(named)):
             raise errors.InvalidPartOrder
         chosen: list[records.Part] = []
         for wanted in named:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from strongroom import errors
 from strongroom.crypto import body as bodies
@@ -15,7 +15,7 @@ from strongroom.service import conditions
 from strongroom.store import records
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from strongroom.service import encryption, facets, transfer
     from strongroom.store import catalog
@@ -57,7 +57,7 @@ class Opened:
     found: Found
     start: int
     end: int
-    pieces: AsyncGenerator[bytes | bytearray]
+    pieces: Pieces
 
 
 class Objects:
@@ -159,10 +159,20 @@ class Objects:
             KeyRequired, KeyNotApplicable, WrongKey, NotAuthentic: see `Encryption.unlock`.
             PreconditionFailed, NotModified: a condition says so.
         """
-        stored = await self._catalog.current(bucket, key)
-        unlocked = self._encryption.unlock(stored, customer)
-        when.check_read(stored.version)
-        return Found(stored.version, unlocked.head)
+        opened = await self.unlock(bucket, key, customer)
+        when.check_read(opened.stored.version)
+        return Found(opened.stored.version, opened.head)
+
+    async def unlock(
+        self, bucket: str, key: str, customer: sources.CustomerKey | None
+    ) -> encryption.Unlocked:
+        """Look an object up and open its envelope.
+
+        Raises:
+            ObjectNotFound: there is none.
+            KeyRequired, KeyNotApplicable, WrongKey, NotAuthentic: see `Encryption.unlock`.
+        """
+        return self._encryption.unlock(await self._catalog.current(bucket, key), customer)
 
     async def get(
         self,
@@ -170,7 +180,7 @@ class Objects:
         key: str,
         *,
         customer: sources.CustomerKey | None,
-        byte_range: facets.ByteRange | None = None,
+        extent: facets.Extent | None = None,
         when: conditions.Conditions = conditions.NONE,
     ) -> Opened:
         """Open an object, or a range of it, for sending.
@@ -179,20 +189,18 @@ class Objects:
             ObjectNotFound: there is none.
             KeyRequired, KeyNotApplicable, WrongKey, NotAuthentic: see `Encryption.unlock`;
                 the last also if the first bytes to be sent are damaged.
-            RangeNotSatisfiable: the range lies outside.
+            RangeNotSatisfiable, PartNotThere: the extent lies outside.
             PreconditionFailed, NotModified: a condition says so.
             BlobMissing, StoreFailed: the bytes cannot be read.
         """
         for tries_left in reversed(range(_TRIES)):
-            stored = await self._catalog.current(bucket, key)
-            unlocked = self._encryption.unlock(stored, customer)
-            when.check_read(stored.version)
-            size = stored.version.size
-            start, end = byte_range.resolve(size) if byte_range else (0, size)
-            body = bodies.parse(stored.body)
-            if body.total_bytes != size:
-                raise errors.NotAuthentic("the body record has another length than the envelope")
-            pieces = self._pieces(stored, body, unlocked.data_key, start, end)
+            opened = await self.unlock(bucket, key, customer)
+            version = opened.stored.version
+            when.check_read(version)
+            start, end = 0, version.size
+            if extent is not None:
+                start, end = extent.resolve(version.size, opened.head.visible_parts)
+            pieces = self.read(opened, start, end)
             try:
                 first = await anext(pieces, b"")
             except (errors.ObjectNotFound, errors.BlobMissing):
@@ -200,20 +208,37 @@ class Objects:
                 if not tries_left:
                     raise
                 continue
-            return Opened(
-                Found(stored.version, unlocked.head), start, end, _with_first(first, pieces)
-            )
+            return Opened(Found(version, opened.head), start, end, Pieces(first, pieces))
         raise AssertionError("the last try returns or raises")
 
-    async def _pieces(
-        self,
-        stored: records.Stored,
-        body: bodies.SealedBody,
-        data_key: envelopes.DataKey,
-        start: int,
-        end: int,
+    async def parts(
+        self, bucket: str, key: str, customer: sources.CustomerKey | None
+    ) -> tuple[Found, list[Mapping[str, bytes]]]:
+        """Return what `head` does, and the checksums of each part that can be asked for.
+
+        Raises:
+            what `unlock` raises.
+        """
+        opened = await self.unlock(bucket, key, customer)
+        found = Found(opened.stored.version, opened.head)
+        if not opened.head.visible_parts:
+            return found, []
+        body = bodies.parse(opened.stored.body)
+        return found, list(body.open_checksums(opened.data_key.body_key()))
+
+    async def read(
+        self, opened: encryption.Unlocked, start: int, end: int
     ) -> AsyncGenerator[bytes | bytearray]:
-        version = stored.version
+        """Yield bytes [start, end) of an opened version.
+
+        Raises:
+            ObjectNotFound, BlobMissing: the version is gone by now.
+            NotAuthentic: what lies there is not what was written.
+        """
+        version = opened.stored.version
+        body = bodies.parse(opened.stored.body)
+        if body.total_bytes != version.size:
+            raise errors.NotAuthentic("the body record has another length than the envelope")
         blob_ids = [part.blob_id for part in body.parts]
         # Pinned first and looked up then: what the catalog still knows under the
         # pin cannot be collected before the pin is gone.
@@ -221,7 +246,7 @@ class Objects:
         try:
             refs = await self._catalog.blob_refs(version.bucket, version.key, version.generation)
             by_id = {ref.blob_id: ref for ref in refs}
-            async for piece in self._transfer.send(by_id, body, data_key, start, end):
+            async for piece in self._transfer.send(by_id, body, opened.data_key, start, end):
                 yield piece
         finally:
             self._pins.release(blob_ids)
@@ -241,16 +266,25 @@ class Objects:
         return gone
 
 
-async def _with_first(
-    first: bytes | bytearray, rest: AsyncGenerator[bytes | bytearray]
-) -> AsyncGenerator[bytes | bytearray]:
-    try:
-        if first:
-            yield first
-        async for piece in rest:
-            yield piece
-    finally:
-        await rest.aclose()
+class Pieces:
+    """The pieces of an opened version; the first is open already. To be exhausted or closed."""
+
+    def __init__(self, first: bytes | bytearray, rest: AsyncGenerator[bytes | bytearray]) -> None:
+        self._first = first
+        self._rest = rest
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes | bytearray:
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        return await anext(self._rest)
+
+    async def aclose(self) -> None:
+        """Let go of blobs and pins; may be called at any time, and twice."""
+        await self._rest.aclose()
 
 
 def seal_version(

@@ -52,7 +52,7 @@ _Answer = TypeVar("_Answer")
 class Decoder(Protocol):
     """Takes the framing off a body as it arrives; the dialect hands it in."""
 
-    def feed(self, data: bytes) -> Sequence[bytes | memoryview]:
+    def feed(self, data: bytes | bytearray) -> Sequence[bytes | memoryview]:
         """Return the plaintext pieces in `data`.
 
         Raises:
@@ -83,7 +83,7 @@ class Incoming:
         sha256: digest of the whole body that the signature covers.
     """
 
-    chunks: AsyncIterator[bytes]
+    chunks: AsyncIterator[bytes | bytearray]
     length: int
     decoder: Decoder | None = None
     checksum: str | None = None
@@ -113,20 +113,18 @@ class Received:
         A caller that is cancelled waits for the transaction all the same: nobody
         may remove a blob that is being committed.
 
+        Where it is not known whether it was committed, the blob stays, too; it is
+        swept as a stray once its lease is free, if it was not.
+
         Raises:
-            StoreFailed: whether it was committed is not known. The blob stays, and
-                is swept as a stray once its lease is free, if it was not.
+            StoreFailed: it is not known.
+            StrongroomError: nothing was committed; whatever called the transaction off.
         """
         transaction = asyncio.ensure_future(write)
         try:
             await _to_the_end(transaction)
-        except errors.StoreFailed:
-            self.kept = True
-            raise
-        except asyncio.CancelledError:
-            self.kept = not transaction.cancelled() and transaction.exception() is None
-            raise
-        self.kept = True
+        finally:
+            self.kept = not _was_called_off(transaction)
 
 
 class _InlineWriter:
@@ -165,7 +163,7 @@ class _Intake:
         self._left = incoming.length
         self.writer: ports.BlobWriter | None = None
 
-    def feed(self, batch: list[bytes]) -> None:
+    def feed(self, batch: list[bytes | bytearray]) -> None:
         """Take in some bytes as sent."""
         decoder = self._incoming.decoder
         if self.writer is None:
@@ -179,7 +177,7 @@ class _Intake:
                 self._running.update(piece)
                 self._sealer.feed(piece, room)
 
-    def finish(self, batch: list[bytes]) -> tuple[int, str, dict[str, bytes]]:
+    def finish(self, batch: list[bytes | bytearray]) -> tuple[int, str, dict[str, bytes]]:
         """Take in the rest and check the whole; return (ciphertext bytes, place, checksums)."""
         self.feed(batch)
         trailing: Mapping[str, bytes] = {}
@@ -256,7 +254,8 @@ class Transfer:
         self._random_bytes = random_bytes
         self._pins = pins
 
-    def _on_thread(self, work: Callable[..., _Answer], *arguments: Any) -> asyncio.Future[_Answer]:
+    def on_thread(self, work: Callable[..., _Answer], *arguments: Any) -> asyncio.Future[_Answer]:
+        """Run work on one of the threads that hash, seal, read and write."""
         return asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
     @contextlib.asynccontextmanager
@@ -330,10 +329,10 @@ class Transfer:
                 intake.discard()
 
     async def _drain(
-        self, chunks: AsyncIterator[bytes], intake: _Intake, *, small: bool
+        self, chunks: AsyncIterator[bytes | bytearray], intake: _Intake, *, small: bool
     ) -> tuple[int, str, dict[str, bytes]]:
         """Feed all chunks to `intake`, a batch at a time, and finish it."""
-        batch: list[bytes] = []
+        batch: list[bytes | bytearray] = []
         gathered = 0
         working: asyncio.Future[None] | None = None
         try:
@@ -343,19 +342,20 @@ class Transfer:
                 if gathered >= BATCH_BYTES:
                     if working is not None:
                         await _to_the_end(working)
-                    working = self._on_thread(intake.feed, batch)
+                    working = self.on_thread(intake.feed, batch)
                     batch, gathered = [], 0
             if working is not None:
                 await _to_the_end(working)
                 working = None
             if small:
                 return intake.finish(batch)
-            return await _to_the_end(self._on_thread(intake.finish, batch))
+            return await _to_the_end(self.on_thread(intake.finish, batch))
         finally:
-            if working is not None and not working.done():
-                # The thread must let go of the writer before the writer is discarded.
-                await asyncio.wait([working])
-                working.exception()
+            if working is not None:
+                # The thread must let go of the writer before the writer is discarded. If
+                # it failed as well, what is on its way out of here came first.
+                with contextlib.suppress(Exception):
+                    await _to_the_end(working)
 
     async def send(
         self,
@@ -417,7 +417,7 @@ class Transfer:
         plan = geometry.plan(start, end, part.plain_bytes, body.segment_bytes)
         first = plan.first_segment
         trim, left = plan.trim_head, end - start
-        reading = self._on_thread(
+        reading = self.on_thread(
             run.open_from, first, min(first + RUN_SEGMENTS - 1, plan.last_segment)
         )
         try:
@@ -427,7 +427,7 @@ class Transfer:
                 done = first > plan.last_segment
                 if not done:
                     last = min(first + RUN_SEGMENTS - 1, plan.last_segment)
-                    reading = self._on_thread(run.open_from, first, last)
+                    reading = self.on_thread(run.open_from, first, last)
                 if trim or len(piece) > left + trim:
                     piece = piece[trim : trim + left]
                 trim = 0
@@ -436,9 +436,9 @@ class Transfer:
                 if done:
                     return
         finally:
-            if not reading.done():
-                await asyncio.wait([reading])
-                reading.exception()
+            # Nobody wants to know any more how a run ended that nobody waits for.
+            with contextlib.suppress(Exception):
+                await _to_the_end(reading)
             run.close()
 
 
@@ -486,11 +486,30 @@ class _Run:
 
 
 async def _to_the_end(work: asyncio.Future[_Answer]) -> _Answer:
-    """Await work on a thread; if the caller is cancelled, first wait until the thread is done."""
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        await asyncio.wait([work])
-        if not work.cancelled():
-            work.exception()
-        raise
+    """Await work that must not be left alone.
+
+    A caller that is cancelled, however often, is so only after the work is done.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return work.result()
+    if not work.cancelled():
+        work.exception()  # looked at, or asyncio complains that nobody did
+    raise cancelled
+
+
+def _was_called_off(transaction: asyncio.Future[None]) -> bool:
+    """Whether a transaction certainly changed nothing.
+
+    `StoreFailed` does not say so, a mistake of ours does not, and a loop that
+    shuts down cancels the task while the catalog's thread may go on to commit.
+    """
+    if not transaction.done() or transaction.cancelled():
+        return False
+    error = transaction.exception()
+    return isinstance(error, errors.StrongroomError) and not isinstance(error, errors.StoreFailed)

@@ -11,8 +11,10 @@ threads; one writer or reader is used by one thread at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOM_BYTES = 65536
 """The most that one call of `BlobWriter.room` may ask for: one sealed segment."""

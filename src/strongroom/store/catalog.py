@@ -152,8 +152,12 @@ class Catalog(Protocol):
     async def put_version(self, draft: records.Draft, guard: Guard = no_guard) -> None:
         """Make `draft` the current version of its key, in place of the null version.
 
+        With `draft.shares` the body of that version gets one reference more; it
+        may be the very version that is replaced.
+
         Raises:
             BucketNotFound: there is no such bucket (any more).
+            SourceGone: the version of `draft.shares` is gone.
             PreconditionFailed: or whatever else `guard` raises.
         """
         ...

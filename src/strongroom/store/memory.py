@@ -213,7 +213,11 @@ class MemoryCatalog:
         with self._lock:
             bucket = self._bucket(draft.version.bucket)
             guard(self._current(bucket, draft.version.key))
-            self._replace(bucket, draft, self._hold(*draft.blobs))
+            if draft.shares is not None:
+                body = self._share_body(draft.shares)
+            else:
+                body = _Body(draft.body, 1, self._hold(*draft.blobs))
+            self._replace(bucket, draft, body)
 
     async def delete_version(
         self, bucket: str, key: str, guard: catalog.Guard = catalog.no_guard
@@ -363,7 +367,7 @@ class MemoryCatalog:
                 refs.append(there[1])
             guard(self._current(bucket, upload.key))
             self._drop_upload(bucket, opened, keep={ref.blob_id for ref in refs})
-            self._replace(bucket, draft, tuple(refs))
+            self._replace(bucket, draft, _Body(draft.body, 1, tuple(refs)))
             self._remember(bucket, upload, draft.version)
 
     async def completion(self, bucket: str, key: str, upload_id: str) -> records.Completion | None:
@@ -417,16 +421,22 @@ class MemoryCatalog:
         entry = bucket.entries.get(key.encode())
         return None if entry is None else entry.version
 
-    def _replace(
-        self, bucket: _Bucket, draft: records.Draft, refs: tuple[records.BlobRef, ...]
-    ) -> None:
+    def _replace(self, bucket: _Bucket, draft: records.Draft, body: _Body) -> None:
         key = draft.version.key.encode()
         before = bucket.entries.get(key)
-        bucket.entries[key] = _Entry(draft.version, draft.envelope, _Body(draft.body, 1, refs))
+        bucket.entries[key] = _Entry(draft.version, draft.envelope, body)
         if before is None:
             insort(bucket.keys, key)
         else:
             self._release(before.body)
+
+    def _share_body(self, version: records.Version) -> _Body:
+        bucket = self._buckets.get(version.bucket)
+        entry = bucket.entries.get(version.key.encode()) if bucket is not None else None
+        if entry is None or entry.version.generation != version.generation:
+            raise errors.SourceGone(version.bucket, version.key)
+        entry.body.refs += 1
+        return entry.body
 
     @staticmethod
     def _remember(bucket: _Bucket, upload: records.Upload, version: records.Version) -> None:

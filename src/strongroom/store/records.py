@@ -55,9 +55,12 @@ class Bucket:
     settings: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Version:
     """One stored state of an object: what a listing needs, and where its envelope is.
+
+    Nobody changes one, but it is not frozen: a page of a listing makes a thousand,
+    and freezing eleven fields takes 5.6 µs each instead of 0.9.
 
     Attributes:
         bucket: name of the bucket.
@@ -128,13 +131,16 @@ class Draft:
         envelope: encoded envelope, stored under `version.generation`.
         body: encoded body record.
         blobs: what the body consists of. Empty when a transaction takes the
-            blobs from an upload's parts instead.
+            blobs from an upload's parts instead, or shares a body.
+        shares: the version whose body this one shares; `body` is then its body
+            record, and the transaction fails if that version is gone.
     """
 
     version: Version
     envelope: bytes
     body: bytes
     blobs: tuple[NewBlob, ...] = ()
+    shares: Version | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ class Corrections:
         query_headers: prefix of header names that a query parameter may carry
             instead (presigned URLs), lower case; empty for none.
         never_in_query: such headers that are refused there, lower case.
+        special_writers: by shape, what makes a faster writer of its elements.
     """
 
     namespace: str = ""
@@ -70,6 +71,7 @@ class Corrections:
     ignored_if_malformed: frozenset[str] = frozenset()
     query_headers: str = ""
     never_in_query: frozenset[str] = frozenset()
+    special_writers: Mapping[str, elements.Specialise] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -90,16 +92,18 @@ def compile_operations(source: model.Model, corrections: Corrections) -> dict[st
 
     Raises:
         ValueError: a correction names what the model does not have, or an output
-            needs a root element that the corrections do not give.
+            needs a root element or a content type that the corrections do not give.
     """
     tables = (
         corrections.roots, corrections.other_roots, corrections.success, corrections.always,
         corrections.text_replies, corrections.payload_types,
     )  # fmt: skip
+    if unknown := corrections.special_writers.keys() - source.shapes.keys():
+        raise ValueError(f"corrections for unknown shapes: {sorted(unknown)}")
     for table in tables:
         if unknown := table.keys() - source.operations.keys():
             raise ValueError(f"corrections for unknown operations: {sorted(unknown)}")
-    shapes = elements.Elements(source.shapes)
+    shapes = elements.Elements(source.shapes, corrections.special_writers)
     return {
         name: Binding(operation, source, shapes, corrections)
         for name, operation in source.operations.items()
@@ -130,6 +134,9 @@ class Binding:
         self._input = _Input(operation, source, shapes, corrections)
         self._output = _Output(operation, source, shapes, corrections)
         self.output_stream = self._output.stream
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.operation.name})"
 
     def parse(
         self,
@@ -327,7 +334,7 @@ class _Input:
 
     def _parse_body(self, params: dict[str, Any], body: bytes) -> None:
         if self._read_body is None:
-            assert self._payload is not None, "a body is read by shape or taken as payload"  # noqa: S101
+            assert self._payload is not None, "a body is read by shape or taken as payload"
             try:
                 params[self._payload.name] = body.decode("utf-8")
             except UnicodeDecodeError as error:
@@ -432,7 +439,9 @@ class _Output:
             root = corrections.roots.get(self._operation, payload.wire_name or payload.name)
             self._write = shapes.writer(root, payload, corrections.namespace)
         else:
-            kind = corrections.payload_types[self._operation]
+            kind = corrections.payload_types.get(self._operation)
+            if kind is None:
+                raise ValueError(f"no content type is known for the reply of {self._operation}")
             self._types = [(b"content-type", kind.encode("ascii"))]
 
     def reply(self, result: Mapping[str, Any]) -> Reply:

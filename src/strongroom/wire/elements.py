@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 Emit = Callable[[str], None]
 ReadNode = Callable[[xml_body.Node], Any]
 WriteValue = Callable[[Any, Emit], None]
+Specialise = Callable[[WriteValue], WriteValue]
+"""Makes a faster writer for a shape from the general one, to the same effect."""
 
 
 class UnknownMemberError(LookupError):
@@ -37,8 +39,13 @@ class UnknownMemberError(LookupError):
 class Elements:
     """Readers and writers for the shapes of one model, compiled when first asked for."""
 
-    def __init__(self, shapes: Mapping[str, model.Shape]) -> None:
+    def __init__(
+        self,
+        shapes: Mapping[str, model.Shape],
+        special: Mapping[str, Specialise] | None = None,
+    ) -> None:
         self._shapes = shapes
+        self._special = special or {}
         self._structure_readers: dict[str, ReadNode] = {}
         self._structure_writers: dict[str, WriteValue] = {}
 
@@ -178,6 +185,8 @@ class Elements:
     ) -> WriteValue:
         shape = self._shapes[member.shape]
         inside = self.contents_writer(member.shape)
+        if member.shape in self._special:
+            inside = self._special[member.shape](inside)
         attribute = next((m for m in shape.members.values() if m.xml_attribute), None)
         if attribute is None:
 

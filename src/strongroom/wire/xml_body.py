@@ -1,7 +1,7 @@
 """XML documents: a reader for hostile input, and how text is written.
 
-A document is UTF-8, whatever its declaration says, and is elements, attributes
-and text. A document type, an entity, a processing instruction, or text beside
+A document is UTF-8, whatever its declaration says (or UTF-16, if it begins with that
+byte order mark), and is elements, attributes and text. A document type, an entity, a processing instruction, or text beside
 elements is refused, so nothing can make a document larger than its bytes, and
 `max_bytes` bounds every text in it. Names lose their prefix: S3 reads documents
 with its namespace, with another and with none alike.
@@ -81,7 +81,7 @@ def parse(data: bytes, *, max_bytes: int, max_depth: int, max_nodes: int) -> Nod
             f"The document is not well-formed XML: {reason}, line {error.lineno}."
         ) from error
     root = builder.root
-    assert root is not None, "expat reports a document without elements as an error"  # noqa: S101 - a sentence about an impossible state
+    assert root is not None, "expat reports a document without elements as an error"
     return root
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-
 from strongroom import errors
 from strongroom.access.actions import Action
 from strongroom.dialects.operation import Body, Call, Refused, Result, operation
@@ -38,7 +37,12 @@ async def create_bucket(call: Call) -> Result:
         )
     name = params["Bucket"]
     try:
-        await services.of(call).buckets.create(name, owner=call.principal.user_id, region=region)
+        await services.of(call).buckets.create(
+            name,
+            owner=call.principal.user_id,
+            region=region,
+            settings={facets.BLOCKED_MODES: "SSE-C"} if services.of(call).block_sse_c else {},
+        )
     except errors.BucketExists as error:
         if error.owner != call.principal.user_id:
             raise

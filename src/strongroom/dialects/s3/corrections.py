@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from strongroom.dialects.s3 import listed
 from strongroom.wire import binding
 
 if TYPE_CHECKING:
@@ -127,4 +128,5 @@ CORRECTIONS = binding.Corrections(
     ignored_if_malformed=IGNORED_IF_MALFORMED,
     query_headers=QUERY_HEADERS,
     never_in_query=NEVER_IN_QUERY,
+    special_writers={"Object": listed.object_writer},
 )

@@ -6,9 +6,9 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from strongroom import errors
@@ -21,6 +21,8 @@ from strongroom.service import transfer
 from strongroom.wire import binding, chunked, message
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
     from strongroom.wire import model
 
 MAX_HEADER_BYTES = 8192
@@ -28,12 +30,11 @@ MAX_HEADER_BYTES = 8192
 
 MAX_DOCUMENT_BYTES = binding.MAX_DOCUMENT_BYTES
 
-_SECRET_HEADERS: Final = frozenset(
-    {
-        b"x-amz-server-side-encryption-customer-key",
-        b"x-amz-copy-source-server-side-encryption-customer-key",
-    }
+_CUSTOMER_HEADERS: Final = (
+    b"x-amz-server-side-encryption-customer-",
+    b"x-amz-copy-source-server-side-encryption-customer-",
 )
+"""Beginnings of the names: a triple that lacks its key is no request for plain HTTP either."""
 _SSE_HEADER: Final = b"x-amz-server-side-encryption"
 _READS: Final = frozenset({"GetObject", "HeadObject"})
 
@@ -70,6 +71,16 @@ class S3:
         self._clock_ms = clock_ms
         self._signing_keys = signature.SigningKeys()
 
+    def names_bucket_by_host(self, request: message.Request) -> bool:
+        """Whether the host names a bucket, so that the whole path is a key."""
+        return routes.bucket_of_host(request.header(b"host") or b"", self._domains) is not None
+
+    def is_signed(self, request: message.Request) -> bool:
+        """Whether a request tries to prove who sent it."""
+        return (
+            request.header(b"authorization") is not None or b"X-Amz-Signature=" in request.raw_query
+        )
+
     def route(self, request: message.Request) -> pipeline.Routed:
         """Find bucket, key and operation; refuse a customer's key that came in the clear.
 
@@ -79,7 +90,7 @@ class S3:
         size = 0
         for header, value in request.headers:
             size += len(header) + len(value)
-            if header in _SECRET_HEADERS and not request.secure:
+            if not request.secure and header.startswith(_CUSTOMER_HEADERS):
                 raise Refused(
                     "InvalidRequest",
                     "Requests specifying Server Side Encryption with Customer provided keys must be"
@@ -137,7 +148,10 @@ class S3:
         )
 
     async def document(
-        self, request: message.Request, routed: pipeline.Routed, proof: pipeline.Authentication
+        self,
+        request: message.Request,
+        routed: pipeline.Routed,
+        proof: pipeline.Authentication,  # noqa: ARG002 - another dialect's framing may depend on it
     ) -> bytes:
         """Read a document body whole and check its digests.
 
@@ -171,7 +185,7 @@ class S3:
     def incoming(
         self,
         request: message.Request,
-        routed: pipeline.Routed,  # noqa: ARG002 - another dialect's framing may depend on it
+        routed: pipeline.Routed,
         proof: pipeline.Authentication,
         *,
         needs_length: bool = True,
@@ -255,7 +269,7 @@ class S3:
         if stream is not None:
             return message.Response(reply.status, headers, stream)
         body = reply.body or b""
-        if request.method != "HEAD" and reply.status != 204:  # noqa: PLR2004
+        if request.method != "HEAD" and reply.status != HTTPStatus.NO_CONTENT:
             headers.append((b"content-length", b"%d" % len(body)))
         return message.Response(reply.status, headers, body)
 
@@ -267,7 +281,7 @@ class S3:
         status, text = faults.FAULTS[refusal.code]
         headers = _own_headers(request)
         headers += faults.extra_headers(error)
-        if request.method == "HEAD" or status == 304:  # noqa: PLR2004
+        if request.method == "HEAD" or status == HTTPStatus.NOT_MODIFIED:
             return message.Response(status, headers, b""), refusal.code
         fields = dict(refusal.fields)
         if routed is not None and routed.bucket and refusal.code in faults.NAMES_RESOURCE:
@@ -287,8 +301,8 @@ class _Framed:
         self._decoder = decoder
         self._algorithm = algorithm
 
-    def feed(self, data: bytes) -> Sequence[bytes | memoryview]:
-        return self._decoder.feed(data)
+    def feed(self, data: bytes | bytearray) -> Sequence[bytes | memoryview]:
+        return self._decoder.feed(bytes(data))
 
     def finish(self) -> Mapping[str, bytes]:
         trailers = self._decoder.finish()

@@ -13,16 +13,19 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_to_bytes
 
 from strongroom.crypto import digests, secret
 from strongroom.dialects.operation import Refused, Result
 from strongroom.keyring import sources
-from strongroom.service import conditions, facets
+from strongroom.service import conditions, facets, multipart
 from strongroom.store import records
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ALGORITHM: Final = "AES256"
 MAX_METADATA_BYTES = 2048
@@ -30,6 +33,9 @@ MAX_METADATA_BYTES = 2048
 
 _SSE: Final = "x-amz-server-side-encryption"
 _KEYS_MUST: Final = "Requests specifying Server Side Encryption with Customer provided keys must "
+
+MAX_PARTS_LISTED: Final = 1000
+"""Parts on one page. Source: S3 API reference, ListParts, MaxParts."""
 
 CONTENT_MEMBERS: Final = {
     "CacheControl": "cache-control",
@@ -50,6 +56,8 @@ _CHECKSUM_HEADER: Final = "x-amz-checksum-"
 _NO_CHECKSUM: Final = frozenset({"algorithm", "type", "mode"})
 
 CUSTOMER_MODE: Final = sources.CUSTOMER_MODE
+BLOCKED_MODES: Final = "blocked-encryption-types"
+"""Bucket setting: modes that writes may not use, separated by commas."""
 _MAX_INTEGER = 2**31 - 1
 _TOKEN_VERSION = b"1"
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
@@ -103,6 +111,21 @@ def customer_key(
             "The calculated MD5 hash of the key did not match the hash that was provided."
         )
     return sources.CustomerKey(secret.SecretKey(raw))
+
+
+def check_blocked(bucket: records.Bucket, customer: sources.CustomerKey | None) -> None:
+    """Refuse a customer's key where the bucket blocks them.
+
+    Source: S3 user guide, "Blocking or unblocking SSE-C for a general purpose
+    bucket": uploads with customer keys get 403.
+
+    Raises:
+        Refused: the bucket's settings block this mode.
+    """
+    if customer is not None and CUSTOMER_MODE in bucket.settings.get(BLOCKED_MODES, "").split(","):
+        raise Refused(
+            "AccessDenied", "The bucket blocks server-side encryption with customer-provided keys."
+        )
 
 
 def _bad_triple(text: str) -> Refused:
@@ -239,6 +262,58 @@ def read_conditions(params: Mapping[str, Any]) -> conditions.Conditions:
     )
 
 
+def copy_source(params: Mapping[str, Any]) -> tuple[str, str]:
+    """Read where a copy comes from: bucket and key.
+
+    Raises:
+        Refused: it names no object, or a version that cannot exist.
+    """
+    path, _, query = params["CopySource"].partition("?versionId=")
+    try:
+        text = unquote_to_bytes(path.encode("latin-1")).decode()
+    except UnicodeDecodeError:
+        text = ""
+    bucket, _, key = text.removeprefix("/").partition("/")
+    if not bucket or not key:
+        raise bad_argument(
+            "x-amz-copy-source",
+            params["CopySource"],
+            "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
+        )
+    if query not in ("", records.NULL_VERSION):
+        raise bad_argument("versionId", query, "Invalid version id specified")
+    return bucket, key
+
+
+def copy_conditions(params: Mapping[str, Any]) -> conditions.Conditions:
+    """Read the conditions on the source of a copy."""
+    return conditions.Conditions(
+        if_match=params.get("CopySourceIfMatch"),
+        if_none_match=params.get("CopySourceIfNoneMatch"),
+        if_modified_since_ms=_milliseconds(params.get("CopySourceIfModifiedSince")),
+        if_unmodified_since_ms=_milliseconds(params.get("CopySourceIfUnmodifiedSince")),
+    )
+
+
+def copy_range(text: str | None) -> tuple[int, int] | None:
+    """Read the range of a part copy, as half-open: both ends must be given.
+
+    Raises:
+        Refused: it has another form.
+    """
+    if text is None:
+        return None
+    match = _RANGE.fullmatch(text.strip())
+    if match is None or not all(match.groups()) or int(match[2]) < int(match[1]):
+        raise bad_argument(
+            "x-amz-copy-source-range",
+            text,
+            "The x-amz-copy-source-range value must be of the form bytes=first-last where first and"
+            " last are the zero-based offsets of the first and last bytes to copy",
+        )
+    return int(match[1]), int(match[2]) + 1
+
+
 def _milliseconds(moment: datetime | None) -> int | None:
     return None if moment is None else int(moment.timestamp() * 1000)
 
@@ -302,6 +377,15 @@ def bad_argument(name: str, value: str, text: str | None = None) -> Refused:
     return Refused("InvalidArgument", text, ArgumentName=name, ArgumentValue=value)
 
 
+def bad_part_number(number: int) -> Refused:
+    """Return the refusal of a part number."""
+    return bad_argument(
+        "partNumber",
+        str(number),
+        f"Part number must be an integer between 1 and {multipart.MAX_PARTS}, inclusive",
+    )
+
+
 def page_size(params: Mapping[str, Any], member: str, wire_name: str, most: int) -> int:
     """Return how many entries a page shall have; larger wishes get `most`.
 
@@ -331,13 +415,25 @@ def open_token(token: str) -> str:
     """
     try:
         raw = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
-        if not raw.startswith(_TOKEN_VERSION):
-            raise ValueError(token)
-        return raw.removeprefix(_TOKEN_VERSION).decode()
+        version, text = raw[: len(_TOKEN_VERSION)], raw[len(_TOKEN_VERSION) :].decode()
     except ValueError:
+        version, text = b"", ""
+    if version != _TOKEN_VERSION:
         raise bad_argument(
             "continuation-token", token, "The continuation token provided is incorrect"
-        ) from None
+        )
+    return text
+
+
+def check_version(params: Mapping[str, Any]) -> None:
+    """Refuse a read of a version that cannot exist.
+
+    Raises:
+        Refused: another version than the one that every object has.
+    """
+    version_id = params.get("VersionId")
+    if version_id not in (None, records.NULL_VERSION):
+        raise bad_argument("versionId", version_id, "Invalid version id specified")
 
 
 def refuse_unserved(params: Mapping[str, Any], unserved: Mapping[str, str]) -> None:

@@ -8,7 +8,6 @@ requests were recorded, the recorded words (us-east-1, boto3, 2026-02-21).
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +17,8 @@ from strongroom.dialects.operation import Refused
 from strongroom.service import conditions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from strongroom.wire import message
 
 FAULTS: Final[dict[str, tuple[int, str]]] = {
@@ -31,8 +32,10 @@ FAULTS: Final[dict[str, tuple[int, str]]] = {
     "BadDigest": (400, "The Content-MD5 you specified did not match what we received."),
     "BucketAlreadyExists": (
         409,
-        "The requested bucket name is not available. The bucket namespace is shared by all users of"
-        " the system. Please select a different name and try again.",
+        (
+            "The requested bucket name is not available. The bucket namespace is shared by all users of"
+            " the system. Please select a different name and try again."
+        ),
     ),
     "BucketAlreadyOwnedByYou": (
         409,
@@ -43,8 +46,10 @@ FAULTS: Final[dict[str, tuple[int, str]]] = {
     "EntityTooSmall": (400, "Your proposed upload is smaller than the minimum allowed size"),
     "IllegalLocationConstraintException": (
         400,
-        "The unspecified location constraint is incompatible for the region specific endpoint this"
-        " request was sent to.",
+        (
+            "The unspecified location constraint is incompatible for the region specific endpoint this"
+            " request was sent to."
+        ),
     ),
     "IncompleteBody": (
         400,
@@ -69,9 +74,12 @@ FAULTS: Final[dict[str, tuple[int, str]]] = {
     "InvalidLocationConstraint": (400, "The specified location-constraint is not valid"),
     "InvalidPart": (
         400,
-        "One or more of the specified parts could not be found.  The part may not have been"
-        " uploaded, or the specified entity tag may not match the part's entity tag.",
+        (
+            "One or more of the specified parts could not be found.  The part may not have been"
+            " uploaded, or the specified entity tag may not match the part's entity tag."
+        ),
     ),
+    "InvalidPartNumber": (416, "The requested partnumber is not satisfiable"),
     "InvalidPartOrder": (
         400,
         "The list of parts was not in ascending order. Parts must be ordered by part number.",
@@ -98,16 +106,20 @@ FAULTS: Final[dict[str, tuple[int, str]]] = {
     "NoSuchKey": (404, "The specified key does not exist."),
     "NoSuchUpload": (
         404,
-        "The specified upload does not exist. The upload ID may be invalid, or the upload may have"
-        " been aborted or completed.",
+        (
+            "The specified upload does not exist. The upload ID may be invalid, or the upload may have"
+            " been aborted or completed."
+        ),
     ),
     "NoSuchVersion": (404, "The specified version does not exist."),
     "NotImplemented": (501, "A header you provided implies functionality that is not implemented"),
     "NotModified": (304, "Not Modified"),
     "MalformedTrailerError": (
         400,
-        "The request contained trailing data that was not well-formed or did not conform to our"
-        " published schema.",
+        (
+            "The request contained trailing data that was not well-formed or did not conform to our"
+            " published schema."
+        ),
     ),
     "PreconditionFailed": (412, "At least one of the pre-conditions you specified did not hold"),
     "RequestHeaderSectionTooLarge": (
@@ -120,13 +132,17 @@ FAULTS: Final[dict[str, tuple[int, str]]] = {
     ),
     "RequestTimeout": (
         400,
-        "Your socket connection to the server was not read from or written to within the timeout"
-        " period.",
+        (
+            "Your socket connection to the server was not read from or written to within the timeout"
+            " period."
+        ),
     ),
     "SignatureDoesNotMatch": (
         403,
-        "The request signature we calculated does not match the signature you provided. Check your"
-        " key and signing method.",
+        (
+            "The request signature we calculated does not match the signature you provided. Check your"
+            " key and signing method."
+        ),
     ),
     "SlowDown": (503, "Please reduce your request rate."),
     "StoreFull": (507, "The server has no space left to store this. Nothing was stored."),
@@ -175,17 +191,20 @@ def _malformed_value(error: Any) -> Refused:
     return Refused("InvalidArgument", ArgumentName=error.wire_name, ArgumentValue=error.value)
 
 
-_INTERNAL: Callable[[Any], Refused] = lambda _error: Refused("InternalError")  # noqa: E731 - a table's row
+def _internal(_error: Any) -> Refused:
+    return Refused("InternalError")
+
 
 DOMAIN: Final[dict[type[errors.StrongroomError], Callable[[Any], Refused]]] = {
     errors.BucketNotFound: lambda e: Refused("NoSuchBucket", BucketName=e.bucket),
     errors.ObjectNotFound: lambda e: Refused("NoSuchKey", Key=e.key),
     errors.VersionNotFound: lambda e: Refused("NoSuchVersion", Key=e.key, VersionId=e.version_id),
+    errors.SourceGone: lambda e: Refused("NoSuchKey", Key=e.key),
     errors.UploadNotFound: lambda e: Refused("NoSuchUpload", UploadId=e.upload_id),
-    errors.UserNotFound: _INTERNAL,
+    errors.UserNotFound: _internal,
     errors.BucketExists: lambda e: Refused("BucketAlreadyExists", BucketName=e.bucket),
     errors.BucketNotEmpty: lambda e: Refused("BucketNotEmpty", BucketName=e.bucket),
-    errors.UserExists: _INTERNAL,
+    errors.UserExists: _internal,
     errors.PreconditionFailed: lambda e: Refused("PreconditionFailed", Condition=e.condition),
     errors.AccessDenied: lambda _: Refused("AccessDenied"),
     errors.WrongKey: lambda _: Refused(
@@ -208,8 +227,8 @@ DOMAIN: Final[dict[type[errors.StrongroomError], Callable[[Any], Refused]]] = {
         "InvalidRequest",
         "The provided encryption parameters did not match the ones used originally.",
     ),
-    errors.MasterKeyTrouble: _INTERNAL,
-    errors.NotAuthentic: _INTERNAL,
+    errors.MasterKeyTrouble: _internal,
+    errors.NotAuthentic: _internal,
     errors.BodyTooShort: lambda _: Refused("IncompleteBody"),
     errors.BodyTooLong: lambda _: Refused(
         "InvalidRequest", "The body has more bytes than were announced."
@@ -240,6 +259,9 @@ DOMAIN: Final[dict[type[errors.StrongroomError], Callable[[Any], Refused]]] = {
     errors.RangeNotSatisfiable: lambda e: Refused(
         "InvalidRange", RangeRequested=e.asked, ActualObjectSize=str(e.size)
     ),
+    errors.PartNotThere: lambda e: Refused(
+        "InvalidPartNumber", ActualPartCount=str(e.count), PartNumberRequested=str(e.number)
+    ),
     errors.InvalidBucketName: lambda e: Refused("InvalidBucketName", BucketName=e.bucket),
     errors.MalformedDocument: lambda _: Refused("MalformedXML"),
     errors.MalformedValue: _malformed_value,
@@ -248,10 +270,10 @@ DOMAIN: Final[dict[type[errors.StrongroomError], Callable[[Any], Refused]]] = {
         f"Missing required parameter for this request: '{e.wire_name}'",
     ),
     conditions.NotModified: lambda _: Refused("NotModified"),
-    errors.BlobMissing: _INTERNAL,
+    errors.BlobMissing: _internal,
     errors.StoreFull: lambda _: Refused("StoreFull"),
-    errors.StoreLocked: _INTERNAL,
-    errors.StoreFailed: _INTERNAL,
+    errors.StoreLocked: _internal,
+    errors.StoreFailed: _internal,
 }
 """One row for every domain error that is not merely a family of others (a test sees to it)."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.access.actions import Action
 from strongroom.crypto import digests
@@ -10,9 +10,10 @@ from strongroom.dialects.operation import Body, Call, Refused, Result, operation
 from strongroom.dialects.s3 import facets, objects, services
 from strongroom.service import multipart
 from strongroom.service import objects as stored
-from strongroom.store import records
 
-MAX_PARTS_LISTED: Final = 1000
+if TYPE_CHECKING:
+    from strongroom.store import records
+
 _TYPES: Final = frozenset({stored.FULL_OBJECT, stored.COMPOSITE})
 
 
@@ -26,6 +27,7 @@ async def create_multipart_upload(call: Call) -> Result:
     customer = facets.customer_key(params, writing=True)
     objects.check_mode(params)
     objects.check_write(params)
+    facets.check_blocked(call.place, customer)
     named, kind = params.get("ChecksumAlgorithm"), params.get("ChecksumType")
     if kind is not None and named is None:
         raise Refused(
@@ -60,10 +62,8 @@ async def create_multipart_upload(call: Call) -> Result:
 
 
 def _check_type(algorithm: str, kind: str) -> None:
-    if (
-        kind == stored.FULL_OBJECT
-        and algorithm not in digests.COMBINABLE
-        or (kind == stored.COMPOSITE and algorithm == stored.DEFAULT_CHECKSUM)
+    if (kind == stored.FULL_OBJECT and algorithm not in digests.COMBINABLE) or (
+        kind == stored.COMPOSITE and algorithm == stored.DEFAULT_CHECKSUM
     ):
         raise Refused(
             "InvalidRequest",
@@ -78,12 +78,7 @@ async def upload_part(call: Call) -> Result:
     customer = facets.customer_key(params, writing=True)
     number = params["PartNumber"]
     if not 1 <= number <= multipart.MAX_PARTS:
-        raise Refused(
-            "InvalidArgument",
-            f"Part number must be an integer between 1 and {multipart.MAX_PARTS}, inclusive",
-            ArgumentName="partNumber",
-            ArgumentValue=str(number),
-        )
+        raise facets.bad_part_number(number)
     assert call.incoming is not None, "UploadPart is declared with a streamed body"
     listed = await services.of(call).multipart.put_part(
         call.place.name,
@@ -93,14 +88,9 @@ async def upload_part(call: Call) -> Result:
         call.incoming,
         customer=customer,
     )
-    shown = {
-        algorithm: digest
-        for algorithm, digest in listed.checksums.items()
-        if call.incoming.checksum in (None, algorithm)
-    }
     return {
         "ETag": facets.quoted(listed.part.etag),
-        **{member: text for member, text in facets.checksum_reply(shown, "").items()},
+        **facets.checksum_reply(listed.checksums, ""),
         **facets.encryption_reply(listed.mode, params),
     }
 
@@ -108,7 +98,7 @@ async def upload_part(call: Call) -> Result:
 @operation("ListParts", action=Action.LIST_MULTIPART_UPLOAD_PARTS)
 async def list_parts(call: Call) -> Result:
     params = call.params
-    limit = facets.page_size(params, "MaxParts", "max-parts", MAX_PARTS_LISTED)
+    limit = facets.page_size(params, "MaxParts", "max-parts", facets.MAX_PARTS_LISTED)
     after = params.get("PartNumberMarker", 0)
     if after < 0:
         raise facets.bad_argument("part-number-marker", str(after))

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from strongroom import errors
 from strongroom.access.actions import Action
 from strongroom.dialects.operation import Body, Call, Refused, Result, operation
 from strongroom.dialects.s3 import facets, faults, services
-from strongroom.service import objects
+from strongroom.service import facets as stored_facets
+from strongroom.service import multipart
 from strongroom.wire import binding
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from strongroom.crypto import envelope
+    from strongroom.service import objects
 
 MAX_DELETES = 1000
 """Keys in one DeleteObjects. Source: S3 API reference, DeleteObjects."""
@@ -26,8 +33,6 @@ UNSERVED: Final = {
     "WriteOffsetBytes": "x-amz-write-offset-bytes",
 }
 """What a write may ask for and this release does not do. Leaving it undone would be a lie."""
-
-UNSERVED_READ: Final = {"VersionId": "versionId", "PartNumber": "partNumber"}
 
 _OWN_ACL: Final = frozenset({"private", "bucket-owner-full-control"})
 _STORAGE_CLASS: Final = "STANDARD"
@@ -75,6 +80,7 @@ async def put_object(call: Call) -> Result:
     customer = facets.customer_key(params, writing=True)
     check_mode(params)
     check_write(params)
+    facets.check_blocked(call.place, customer)
     assert call.incoming is not None, "PutObject is declared with a streamed body"
     found = await services.of(call).objects.put(
         call.place.name,
@@ -108,9 +114,38 @@ def _found(found: objects.Found, params: dict[str, Any]) -> Result:
         if override in params:
             value = params[override]
             reply[member] = facets.http_date(value) if member == "Expires" else value
-    if params.get("ChecksumMode") == "ENABLED" and not params.get("Range"):
+    if params.get("ChecksumMode") == "ENABLED" and "Range" not in params:
         reply |= facets.checksum_reply(head.checksums, head.checksum_type, len(head.visible_parts))
+    if "PartNumber" in params and head.visible_parts:
+        reply["PartsCount"] = len(head.visible_parts)
     return reply
+
+
+def _extent(params: dict[str, Any]) -> stored_facets.Extent | None:
+    """Read which bytes are wanted; None for all.
+
+    Raises:
+        Refused: range and part number at once, or a version that cannot exist.
+    """
+    facets.check_version(params)
+    number = params.get("PartNumber")
+    if number is None:
+        return facets.byte_range(params.get("Range"))
+    if "Range" in params:
+        raise Refused(
+            "InvalidRequest", "Cannot specify both Range header and partNumber query parameter"
+        )
+    if not 1 <= number <= multipart.MAX_PARTS:
+        raise facets.bad_part_number(number)
+    return stored_facets.PartNumber(number)
+
+
+def _add_extent(reply: Result, start: int, end: int, size: int, *, partial: bool) -> None:
+    reply["ContentLength"] = end - start
+    # An empty object has no range to name; its one part is the whole.
+    if partial and size:
+        reply["ContentRange"] = f"bytes {start}-{end - 1}/{size}"
+        reply[binding.STATUS] = 206
 
 
 _OVERRIDES: Final = {
@@ -126,29 +161,25 @@ _OVERRIDES: Final = {
 @operation("GetObject", action=Action.GET_OBJECT)
 async def get_object(call: Call) -> Result:
     params = call.params
-    facets.refuse_unserved(params, UNSERVED_READ)
-    wanted = facets.byte_range(params.get("Range"))
+    extent = _extent(params)
     opened = await services.of(call).objects.get(
         call.place.name,
         params["Key"],
         customer=facets.customer_key(params, writing=False),
-        byte_range=wanted,
+        extent=extent,
         when=facets.read_conditions(params),
     )
     reply = _found(opened.found, params)
-    reply["ContentLength"] = opened.end - opened.start
+    size = opened.found.version.size
+    _add_extent(reply, opened.start, opened.end, size, partial=extent is not None)
     reply["Body"] = opened.pieces
-    if wanted is not None:
-        size = opened.found.version.size
-        reply["ContentRange"] = f"bytes {opened.start}-{opened.end - 1}/{size}"
-        reply[binding.STATUS] = 206
     return reply
 
 
 @operation("HeadObject", action=Action.GET_OBJECT)
 async def head_object(call: Call) -> Result:
     params = call.params
-    facets.refuse_unserved(params, UNSERVED_READ)
+    extent = _extent(params)
     found = await services.of(call).objects.head(
         call.place.name,
         params["Key"],
@@ -157,15 +188,68 @@ async def head_object(call: Call) -> Result:
     )
     reply = _found(found, params)
     size = found.version.size
-    wanted = facets.byte_range(params.get("Range"))
-    if wanted is None:
-        reply["ContentLength"] = size
-        return reply
-    start, end = wanted.resolve(size)
-    reply["ContentLength"] = end - start
-    reply["ContentRange"] = f"bytes {start}-{end - 1}/{size}"
-    reply[binding.STATUS] = 206
+    start, end = extent.resolve(size, found.head.visible_parts) if extent else (0, size)
+    _add_extent(reply, start, end, size, partial=extent is not None)
     return reply
+
+
+@operation("GetObjectAttributes", action=Action.GET_OBJECT)
+async def get_object_attributes(call: Call) -> Result:
+    params = call.params
+    facets.check_version(params)
+    wanted = set(params["ObjectAttributes"])
+    if not wanted or not wanted <= _ATTRIBUTES:
+        raise Refused("InvalidArgument", "Invalid attribute name specified.")
+    found, parts = await services.of(call).objects.parts(
+        call.place.name, params["Key"], facets.customer_key(params, writing=False)
+    )
+    version, head = found.version, found.head
+    reply: Result = {
+        "LastModified": facets.moment(version.modified_ms),
+        **facets.version_reply(version),
+    }
+    if "ETag" in wanted:
+        reply["ETag"] = version.etag
+    if "ObjectSize" in wanted:
+        reply["ObjectSize"] = version.size
+    if "StorageClass" in wanted:
+        reply["StorageClass"] = _STORAGE_CLASS
+    if "Checksum" in wanted and head.checksums:
+        reply["Checksum"] = facets.checksum_reply(
+            head.checksums, head.checksum_type, len(head.visible_parts)
+        )
+    if "ObjectParts" in wanted and head.visible_parts:
+        reply["ObjectParts"] = _parts(params, head, parts)
+    return reply
+
+
+_ATTRIBUTES: Final = frozenset({"ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"})
+
+
+def _parts(
+    params: dict[str, Any], head: envelope.Head, checksums: Sequence[Mapping[str, bytes]]
+) -> Result:
+    limit = facets.page_size(params, "MaxParts", "x-amz-max-parts", facets.MAX_PARTS_LISTED)
+    after = params.get("PartNumberMarker", 0)
+    count = len(head.visible_parts)
+    last = min(after + limit, count)
+    return {
+        "TotalPartsCount": count,
+        "PartNumberMarker": after,
+        "NextPartNumberMarker": last,
+        "MaxParts": limit,
+        "IsTruncated": last < count,
+        "Parts": [
+            {
+                "PartNumber": index + 1,
+                "Size": head.visible_parts[index],
+                **facets.checksum_reply(
+                    {name: checksums[index][name] for name in head.checksums}, ""
+                ),
+            }
+            for index in range(after, last)
+        ],
+    }
 
 
 @operation("DeleteObject", action=Action.DELETE_OBJECT)

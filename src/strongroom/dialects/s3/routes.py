@@ -7,7 +7,6 @@ the model, most specific first, so it knows all of S3's operations, served or no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
@@ -15,6 +14,8 @@ from urllib.parse import unquote_to_bytes
 from strongroom.dialects.operation import Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from strongroom.wire import message, model
 
 MAX_KEY_BYTES = 1024
@@ -118,7 +119,7 @@ def address(request: message.Request, domains: Iterable[str]) -> Address:
         path = unquote_to_bytes(request.raw_path).decode("utf-8")
     except UnicodeDecodeError as error:
         raise Refused("InvalidURI") from error
-    bucket = _bucket_of_host(request.header(b"host") or b"", domains)
+    bucket = bucket_of_host(request.header(b"host") or b"", domains)
     if bucket is not None:
         key = path[1:]
         virtual = True
@@ -135,7 +136,8 @@ def address(request: message.Request, domains: Iterable[str]) -> Address:
     return Address(bucket, key or None, virtual)
 
 
-def _bucket_of_host(host: bytes, domains: Iterable[str]) -> str | None:
+def bucket_of_host(host: bytes, domains: Iterable[str]) -> str | None:
+    """Return the bucket that a Host header names; None if it names the server."""
     name = host.decode("latin-1").lower()
     if name.startswith("["):
         return None

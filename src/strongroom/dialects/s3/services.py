@@ -8,19 +8,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from strongroom.access import identities
     from strongroom.dialects.operation import Call
-    from strongroom.service import buckets, listing, multipart, objects
+    from strongroom.service import buckets, copying, listing, multipart, objects
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The store's services, and what S3 says about itself."""
+    """The store's services, and how S3 is set up here.
+
+    Attributes:
+        region: where this store says it is.
+        block_sse_c: whether new buckets refuse customer keys.
+    """
 
     buckets: buckets.Buckets
     objects: objects.Objects
     multipart: multipart.Multipart
+    copying: copying.Copying
     listing: listing.Listing
     people: identities.Identities
     region: str
+    block_sse_c: bool
 
 
 def of(call: Call) -> Services:

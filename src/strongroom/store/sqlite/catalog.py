@@ -53,7 +53,11 @@ def open_catalog(path: Path, *, lock_path: Path | None = None) -> SqliteCatalog:
         try:
             schema.require_newest(reader)
             checkpoints = Checkpoints(path)
-            writer = Writer(path, lock_path=lock_path, committed=checkpoints.nudge)
+            writer = Writer(
+                lambda: connection.connect(path),
+                lock_path=lock_path,
+                committed=checkpoints.nudge,
+            )
         except BaseException:
             reader.close()
             raise

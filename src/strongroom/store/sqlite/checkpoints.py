@@ -26,6 +26,7 @@ class Checkpoints:
         self._log = path.with_name(path.name + "-wal")
         self._thread = ThreadPoolExecutor(1, "strongroom-checkpoint")
         self._busy = threading.Lock()
+        self._due = connection.WAL_BYTES
         self.failures = 0
         """Checkpoints that failed. The log stays and the next one tries again."""
 
@@ -36,7 +37,11 @@ class Checkpoints:
         except OSError:
             # No log yet, or none that can be looked at: nothing a checkpoint could mend.
             return
-        if length > connection.WAL_BYTES and self._busy.acquire(blocking=False):
+        if length <= connection.WAL_BYTES:
+            self._due = connection.WAL_BYTES
+        elif length > self._due and self._busy.acquire(blocking=False):
+            # Not again for each commit: a checkpoint syncs the database, beside the log's syncs.
+            self._due = length + connection.WAL_BYTES // 2
             try:
                 self._thread.submit(self._run)
             except RuntimeError:

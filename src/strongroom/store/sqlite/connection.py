@@ -17,15 +17,12 @@ a backup or a shell that somebody opened by hand may."""
 WAL_BYTES = 8 * 1024 * 1024
 """Length of the write-ahead log at which a background checkpoint starts.
 
-After a reset the log is cut back to this, so a longer one means: not yet copied.
+While writers keep adding to it, the background copies but never catches up. At
+twice this length the writer therefore copies the rest, and the next commit
+begins the log anew and cuts it back to this length.
 """
 
-WAL_BRAKE_PAGES = 64 * 1024 * 1024 // 4096
-"""Length of the log, in pages, at which the writer itself makes a checkpoint.
-
-The background has then fallen behind for long, and writers must wait for it.
-"""
-
+_PAGE_BYTES = 4096
 _CACHE_KIB = 16 * 1024
 
 
@@ -57,7 +54,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             "temp_store = MEMORY",
             f"cache_size = -{_CACHE_KIB}",
             f"journal_size_limit = {WAL_BYTES}",
-            f"wal_autocheckpoint = {WAL_BRAKE_PAGES}",
+            f"wal_autocheckpoint = {2 * WAL_BYTES // _PAGE_BYTES}",
             f"query_only = {int(read_only)}",
         ):
             connection.execute(f"PRAGMA {pragma}").fetchall()

@@ -63,12 +63,16 @@ class Writer:
     """Runs writes in the order in which they come. Begins at once; ends with `close`."""
 
     def __init__(
-        self, path: Path, *, lock_path: Path | None, committed: Callable[[], None]
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        *,
+        lock_path: Path | None,
+        committed: Callable[[], None],
     ) -> None:
-        """Open the connection.
+        """Open a connection.
 
         Args:
-            path: the catalog's file.
+            connect: opens one; called again if a rollback should fail.
             lock_path: a file that all processes which write the catalog lock
                 before they begin; made if missing. Without it SQLite's own
                 locking decides, by sleeping and polling.
@@ -77,12 +81,16 @@ class Writer:
         Raises:
             sqlite3.Error, OSError: a file cannot be opened.
         """
-        self._path = path
+        self._connect = connect
         self._committed = committed
-        self._connection: sqlite3.Connection | None = connection.connect(path)
         self._lock_fd = -1
         if lock_path is not None:
             self._lock_fd = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._connection: sqlite3.Connection | None = connect()
+        except BaseException:
+            self._close_lock()
+            raise
         self._changed = threading.Condition()
         self._waiting: deque[_Job[object]] = deque()
         self._closed = False
@@ -114,9 +122,7 @@ class Writer:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        if self._lock_fd >= 0:
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+        self._close_lock()
 
     async def _submit(self, work: Callable[[sqlite3.Connection], T], *, in_transaction: bool) -> T:
         job = _Job(work, asyncio.get_running_loop(), in_transaction=in_transaction)
@@ -205,7 +211,7 @@ class Writer:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._connection = connection.connect(self._path)
+            self._connection = self._connect()
         return self._connection
 
     def _roll_back(self) -> None:
@@ -218,6 +224,11 @@ class Writer:
             # Closing rolls back too; the next batch opens the file anew.
             self._connection.close()
             self._connection = None
+
+    def _close_lock(self) -> None:
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
 
     def _lock(self, operation: int) -> None:
         if self._lock_fd >= 0:

@@ -98,7 +98,10 @@ def put_version(conn: sqlite3.Connection, draft: records.Draft, guard: catalog.G
     bucket_id = reads.find_bucket(conn, draft.version.bucket)
     current = _current(conn, bucket_id, draft.version.bucket, draft.version.key)
     guard(current and current[0])
-    body_id = _add_body(conn, draft.body)
+    if draft.shares is not None:
+        body_id = _share_body(conn, draft.shares)
+    else:
+        body_id = _add_body(conn, draft.body)
     _add_blobs(conn, body_id, ((blob.blob_id, blob.size, blob.place) for blob in draft.blobs))
     for blob in draft.blobs:
         if not blob.place:
@@ -268,7 +271,22 @@ def _count(conn: sqlite3.Connection, bucket_id: int, change: int) -> None:
 
 def _add_body(conn: sqlite3.Connection, record: bytes) -> int:
     body_id = conn.execute("INSERT INTO bodies (refs, record) VALUES (1, ?)", (record,)).lastrowid
-    assert body_id is not None, "an INSERT has a row id"  # noqa: S101 - an impossible state
+    assert body_id is not None, "an INSERT has a row id"
+    return body_id
+
+
+def _share_body(conn: sqlite3.Connection, version: records.Version) -> int:
+    """Count one reference more to the body of a version that must still be there."""
+    row = conn.execute(
+        "SELECT e.body_id FROM buckets b"
+        " JOIN versions v ON v.bucket_id = b.bucket_id AND v.key = ? AND v.generation = ?"
+        " JOIN envelopes e ON e.envelope_id = v.envelope_id WHERE b.name = ?",
+        (version.key.encode(), version.generation, version.bucket),
+    ).fetchone()
+    if row is None:
+        raise errors.SourceGone(version.bucket, version.key)
+    body_id: int = row[0]
+    conn.execute("UPDATE bodies SET refs = refs + 1 WHERE body_id = ?", (body_id,))
     return body_id
 
 

@@ -1,0 +1,72 @@
+# `make serve` and `make test` need Python 3.11 or newer with venv and pip, and nothing else:
+# each makes .venv when it is missing and installs into it what requirements/ pins.
+
+PYTHON ?= python3
+# Arguments for what a target runs: `make serve ARGS="--ephemeral"`, `make tests ARGS="tests/crypto"`.
+ARGS ?=
+# Test processes.
+JOBS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+RUN_PINS := -c requirements/run.txt
+TEST_PINS := $(RUN_PINS) -c requirements/test.txt -c requirements/lint.txt
+PINS := $(wildcard requirements/*.txt)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help serve test lint format types contracts tests docs models vectors clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+serve: $(VENV)/serve.stamp ## run the server in the foreground (options: ARGS="--listen :9000")
+	@exec $(BIN)/strongroom serve $(ARGS)
+
+test: lint types contracts tests ## everything that must hold: the four targets below
+
+lint: $(VENV)/test.stamp ## ruff: rules and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/test.stamp ## mypy, strict
+	$(BIN)/mypy
+
+contracts: $(VENV)/test.stamp ## import-linter: who may import whom
+	$(BIN)/lint-imports
+
+tests: $(VENV)/test.stamp ## pytest (options: ARGS="tests/crypto -k range", JOBS=4)
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+format: $(VENV)/test.stamp ## rewrite the code in its format
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+docs: $(VENV)/test.stamp ## write docs/operations.md anew
+	$(BIN)/python tools/report_operations.py
+
+models: $(VENV)/test.stamp ## vendor S3's wire model from the installed botocore
+	$(BIN)/python tools/refresh_models.py
+
+vectors: $(VENV)/test.stamp ## make golden vectors that do not exist yet
+	$(BIN)/python tools/make_vectors.py tests/vectors/crypto
+
+clean: ## remove .venv and all caches; data directories stay
+	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache \
+		.hypothesis .import_linter_cache
+	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment. A stamp is newer than all that went into it.
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "strongroom needs Python 3.11 or newer; name one: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/serve.stamp: pyproject.toml $(PINS) | $(BIN)/python
+	$(PIP) install --quiet $(RUN_PINS) --editable .
+	@touch $@
+
+$(VENV)/test.stamp: pyproject.toml $(PINS) | $(BIN)/python
+	$(PIP) install --quiet $(TEST_PINS) --editable '.[test,lint]'
+	@touch $(VENV)/serve.stamp $@

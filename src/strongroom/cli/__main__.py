@@ -1,0 +1,7 @@
+"""`python -m strongroom.cli`: the command line without its script."""
+
+from __future__ import annotations
+
+from strongroom import cli
+
+cli.main()

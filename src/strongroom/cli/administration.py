@@ -1,0 +1,131 @@
+"""`strongroom admin`: users, on the data directory, beside a running server or without one."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from strongroom.cli import failures, serving
+from strongroom.server import home, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from strongroom.server import app
+    from strongroom.store import records
+
+SECRET_VARIABLE = "STRONGROOM_USER_SECRET_KEY"  # noqa: S105 - the name of a variable
+"""Where a user's chosen secret key may come from, unseen by the process list."""
+_PROMPT = "-"
+
+
+@click.group()
+def admin() -> None:
+    """Administer a store: works on its data directory, also while the server runs."""
+
+
+@admin.group()
+def user() -> None:
+    """Users and their access keys."""
+
+
+@user.command("add")
+@click.argument("name")
+@click.option("--access-key", metavar="KEY", help="Instead of a generated one.")
+@click.option(
+    "--secret-key",
+    metavar="KEY",
+    help="Instead of a generated one; `-` asks for it. Others see the command line: prefer `-`"
+    f" or the variable {SECRET_VARIABLE}.",
+)
+@serving.data_dir_option
+@serving.config_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def add(
+    name: str, access_key: str | None, secret_key: str | None, *, as_json: bool, **options: Any
+) -> None:
+    """Add a user with one access key; its secret is printed this once."""
+    with failures.told():
+        if not name or not name.isprintable():
+            raise settings.SettingsError("NAME must be printable.")
+        chosen_key = None if access_key is None else settings.parse_access_key(access_key)
+        chosen_secret = None
+        if secret_key == _PROMPT:
+            secret_key = click.prompt("Secret key", hide_input=True, confirmation_prompt=True)
+        elif secret_key is None:
+            secret_key = os.environ.get(SECRET_VARIABLE)
+        if secret_key is not None:
+            chosen_secret = settings.parse_secret_key(secret_key)
+
+        async def run(store: app.Admin) -> None:
+            added, key, made = await store.add_user(name, chosen_key, chosen_secret)
+            table = _described(added) | {
+                "access_key": key,
+                "secret_key": made.reveal().decode(),
+            }
+            if as_json:
+                click.echo(json.dumps(table))
+            else:
+                click.echo(f"Added {added.name}. The secret key is shown this once.")
+                click.echo(f"access key  {table['access_key']}")
+                click.echo(f"secret key  {table['secret_key']}")
+
+        _administer(options, run)
+
+
+@user.command("list")
+@serving.data_dir_option
+@serving.config_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_users(*, as_json: bool, **options: Any) -> None:
+    """List users by name."""
+
+    async def run(store: app.Admin) -> None:
+        tables = [_described(found) for found in await store.users()]
+        if as_json:
+            click.echo(json.dumps(tables))
+        else:
+            for table in tables:
+                click.echo(f"{table['name']}  {table['user_id']}  {table['created']}")
+
+    with failures.told():
+        _administer(options, run)
+
+
+@user.command("remove")
+@click.argument("name")
+@serving.data_dir_option
+@serving.config_option
+def remove(name: str, **options: Any) -> None:
+    """Remove a user and all access keys; what the user owns stays."""
+
+    async def run(store: app.Admin) -> None:
+        await store.remove_user(name)
+
+    with failures.told():
+        _administer(options, run)
+
+
+def _administer(options: dict[str, Any], run: Callable[[app.Admin], Awaitable[None]]) -> None:
+    chosen = home.inspected(settings.load(options, os.environ))
+    from strongroom.server import build  # noqa: PLC0415 - after the options are known to be good
+
+    async def opened() -> None:
+        async with build.open_admin(chosen) as store:
+            await run(store)
+
+    asyncio.run(opened())
+
+
+def _described(found: records.User) -> dict[str, str]:
+    created = dt.datetime.fromtimestamp(found.created_ms / 1000, dt.UTC)
+    return {
+        "name": found.name,
+        "user_id": found.user_id,
+        "created": created.isoformat(timespec="milliseconds"),
+    }

@@ -1,0 +1,102 @@
+"""Handlers of copies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from strongroom.access.actions import Action
+from strongroom.dialects.operation import Call, Refused, Result, operation
+from strongroom.dialects.s3 import facets, objects, services
+from strongroom.service import copying, multipart
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_DIRECTIVES: Final = frozenset({"COPY", "REPLACE"})
+_CHANGES: Final = ("SSECustomerAlgorithm", "ServerSideEncryption", "WebsiteRedirectLocation")
+"""What makes a copy of an object onto itself worth doing, besides new metadata."""
+
+
+def _reads_source(params: Mapping[str, Any]) -> tuple[Action, str]:
+    return Action.GET_OBJECT, facets.copy_source(params)[0]
+
+
+def _source(params: dict[str, Any]) -> copying.Source:
+    bucket, key = facets.copy_source(params)
+    return copying.Source(
+        bucket,
+        key,
+        facets.customer_key(params, prefix="CopySource", writing=False),
+        facets.copy_conditions(params),
+    )
+
+
+@operation("CopyObject", action=Action.PUT_OBJECT, also=_reads_source)
+async def copy_object(call: Call) -> Result:
+    params = call.params
+    source = _source(params)
+    customer = facets.customer_key(params, writing=True)
+    objects.check_mode(params)
+    objects.check_write(params)
+    facets.check_blocked(call.place, customer)
+    directive = params.get("MetadataDirective", "COPY")
+    if directive not in _DIRECTIVES:
+        raise facets.bad_argument(
+            "x-amz-metadata-directive", directive, "Unknown metadata directive."
+        )
+    itself = (source.bucket, source.key) == (call.place.name, params["Key"])
+    if itself and directive == "COPY" and not any(member in params for member in _CHANGES):
+        raise Refused(
+            "InvalidRequest",
+            "This copy request is illegal because it is trying to copy an object to itself without"
+            " changing the object's metadata, storage class, website redirect location or"
+            " encryption attributes.",
+        )
+    named = params.get("ChecksumAlgorithm")
+    found = await services.of(call).copying.copy(
+        source,
+        call.place.name,
+        params["Key"],
+        owner=call.principal.user_id,
+        customer=customer,
+        content=facets.content(params) if directive == "REPLACE" else None,
+        checksum=facets.known_algorithm(named) if named is not None else None,
+        when=facets.read_conditions(params),
+    )
+    version = found.version
+    return {
+        "CopyObjectResult": {
+            "ETag": facets.quoted(version.etag),
+            "LastModified": facets.moment(version.modified_ms),
+            **facets.checksum_reply(found.head.checksums, found.head.checksum_type),
+        },
+        **facets.version_reply(version),
+        **facets.encryption_reply(version.mode, params),
+    }
+
+
+@operation("UploadPartCopy", action=Action.PUT_OBJECT, also=_reads_source)
+async def upload_part_copy(call: Call) -> Result:
+    params = call.params
+    source = _source(params)
+    customer = facets.customer_key(params, writing=True)
+    number = params["PartNumber"]
+    if not 1 <= number <= multipart.MAX_PARTS:
+        raise facets.bad_part_number(number)
+    listed = await services.of(call).copying.copy_part(
+        source,
+        call.place.name,
+        params["Key"],
+        params["UploadId"],
+        number,
+        customer=customer,
+        byte_range=facets.copy_range(params.get("CopySourceRange")),
+    )
+    return {
+        "CopyPartResult": {
+            "ETag": facets.quoted(listed.part.etag),
+            "LastModified": facets.moment(listed.part.modified_ms),
+            **facets.checksum_reply(listed.checksums, ""),
+        },
+        **facets.encryption_reply(listed.mode, params),
+    }

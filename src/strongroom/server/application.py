@@ -1,0 +1,133 @@
+"""The application: S3, and beside it what S3 has no words for (health, metrics)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Final
+
+from strongroom import errors
+from strongroom.dialects.operation import Refused
+from strongroom.server import metrics, observe
+from strongroom.wire import message
+
+if TYPE_CHECKING:
+    from strongroom.server import background, build
+
+LIVE: Final = b"/-/health/live"
+READY: Final = b"/-/health/ready"
+METRICS: Final = b"/-/metrics"
+LIVE_ALIAS: Final = b"/minio/health/live"
+"""What monitoring that was set up for another store asks."""
+
+_OWN: Final = frozenset({LIVE, READY, METRICS})
+
+
+class Application:
+    """See `app.App`."""
+
+    def __init__(
+        self, core: build.Core, jobs: background.Background, reporter: observe.Reporter
+    ) -> None:
+        self._core = core
+        self._jobs = jobs
+        self._reporter = reporter
+        self._collecting: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Sweep what a crash left, then collect whenever something was doomed."""
+        await self._core.collector.sweep()
+        self._collecting = asyncio.create_task(self._collect(), name="collect")
+        self._jobs.start()
+
+    async def _collect(self) -> None:
+        while True:
+            await self._core.collector.waken()
+            try:
+                await self._core.collector.collect()
+            except errors.StoreTrouble as error:
+                # The blobs stay doomed; the job that runs by the clock tries again.
+                self._reporter.metrics.job_failed("collect")
+                self._reporter.log.error(
+                    "job.failed", job="collect", **observe.describe_error(error)
+                )
+
+    async def ready(self) -> bool:
+        """Tell whether the catalog answers."""
+        try:
+            await self._core.catalog.usage()
+        except errors.StoreTrouble:
+            return False
+        return True
+
+    async def handle(self, request: message.Request) -> message.Response:
+        """Answer a request of the S3 listeners."""
+        if request.raw_path in _OWN and not self._core.dialect.names_bucket_by_host(request):
+            return await self._own(request)
+        if (
+            request.raw_path == LIVE_ALIAS
+            and request.method in ("GET", "HEAD")
+            and not self._core.dialect.is_signed(request)
+        ):
+            return _json(200, "live", with_body=request.method == "GET")
+        outcome = await self._core.s3.handle(request)
+        self._reporter.describe(
+            request.request_id,
+            operation=outcome.operation,
+            bucket=outcome.bucket,
+            key=outcome.key,
+            access_key=outcome.access_key,
+            code=outcome.error,
+        )
+        return outcome.response
+
+    async def _own(self, request: message.Request) -> message.Response:
+        """Answer about the server itself; metrics to root only."""
+        if request.method not in ("GET", "HEAD"):
+            return _json(405, "this answers GET only", with_body=True)
+        if request.raw_path == METRICS:
+            try:
+                proof = await self._core.dialect.authenticate(request)
+                if not proof.principal.is_root:
+                    raise errors.AccessDenied
+            except (Refused, errors.StrongroomError) as error:
+                response, _ = self._core.dialect.refuse(request, None, error)
+                return response
+        return await self.about(request)
+
+    async def about(self, request: message.Request) -> message.Response:
+        """Answer about the server itself, to whoever may ask: the metrics listener's App.handle."""
+        with_body = request.method == "GET"
+        if request.raw_path == LIVE:
+            return _json(200, "live", with_body=with_body)
+        if request.raw_path == READY:
+            if await self.ready():
+                return _json(200, "ready", with_body=with_body)
+            return _json(503, "the catalog does not answer", with_body=with_body)
+        if request.raw_path == METRICS:
+            text = await self._reporter.metrics.scrape()
+            headers = [
+                (b"content-type", metrics.CONTENT_TYPE.encode()),
+                (b"content-length", b"%d" % len(text)),
+            ]
+            return message.Response(200, headers, text if with_body else b"")
+        return _json(
+            404, "there is /-/health/live, /-/health/ready and /-/metrics", with_body=with_body
+        )
+
+    async def close(self) -> None:
+        """Stop background work and let go of the store."""
+        await self._jobs.close()
+        if self._collecting is not None:
+            self._collecting.cancel()
+            await asyncio.wait([self._collecting])
+        await self._core.close()
+
+
+def _json(status: int, text: str, *, with_body: bool) -> message.Response:
+    body = json.dumps({"status": text}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+    ]
+    return message.Response(status, headers, body if with_body else b"")

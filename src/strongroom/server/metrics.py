@@ -1,0 +1,113 @@
+"""Numbers for Prometheus, in a registry of their own.
+
+Names follow Prometheus' practice: base units, `_total` for counters. Labels
+have few values: operations come from the dialect's list, statuses are classes.
+"""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from strongroom.store import records
+
+CONTENT_TYPE = prometheus_client.CONTENT_TYPE_PLAIN_0_0_4
+_DURATIONS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class Metrics:
+    """Counts requests and jobs of this process, and shows what the store holds.
+
+    Attributes:
+        usage: set by the composition root: asked at each scrape for the store's totals.
+    """
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        prometheus_client.ProcessCollector(registry=self._registry)
+        self.usage: Callable[[], Awaitable[records.Usage]] | None = None
+        self._requests = Counter(
+            "strongroom_requests",
+            "Answered requests.",
+            ("operation", "status"),
+            registry=self._registry,
+        )
+        self._durations = Histogram(
+            "strongroom_request_duration_seconds",
+            "From the request's head to the last byte of the answer.",
+            ("operation",),
+            buckets=_DURATIONS_S,
+            registry=self._registry,
+        )
+        self._received = Counter(
+            "strongroom_received_bytes", "Bytes of request bodies.", registry=self._registry
+        )
+        self._sent = Counter(
+            "strongroom_sent_bytes", "Bytes of response bodies.", registry=self._registry
+        )
+        self._in_flight = Gauge(
+            "strongroom_requests_in_flight", "Requests being answered.", registry=self._registry
+        )
+        self._job_failures = Counter(
+            "strongroom_job_failures",
+            "Background jobs that ended with an error.",
+            ("job",),
+            registry=self._registry,
+        )
+        self._usage_gauges = {
+            name: Gauge(f"strongroom_{name}", text, registry=self._registry)
+            for name, text in (
+                ("buckets", "Buckets in the catalog."),
+                ("objects", "Objects in the catalog, roughly."),
+                ("uploads", "Open multipart uploads."),
+                ("doomed_blobs", "Blobs that wait to be removed."),
+            )
+        }
+        Gauge("strongroom_build_info", "Always 1.", ("version",), registry=self._registry).labels(
+            version()
+        ).set(1)
+
+    def begin(self) -> None:
+        """Count a request in."""
+        self._in_flight.inc()
+
+    def finish(
+        self, operation: str, status: int, duration_s: float, received: int, sent: int
+    ) -> None:
+        """Count a request out. `status` 0 means that none was sent."""
+        operation = operation or "none"
+        self._in_flight.dec()
+        self._requests.labels(operation, f"{status // 100}xx" if status else "none").inc()
+        self._durations.labels(operation).observe(duration_s)
+        self._received.inc(received)
+        self._sent.inc(sent)
+
+    def job_failed(self, job: str) -> None:
+        """Count a failure of a background job."""
+        self._job_failures.labels(job).inc()
+
+    async def scrape(self) -> bytes:
+        """Return Prometheus' text format, with the store's totals of this moment.
+
+        Raises:
+            StoreFailed: the catalog does not answer.
+        """
+        if self.usage is not None:
+            usage = await self.usage()
+            for name, gauge in self._usage_gauges.items():
+                gauge.set(getattr(usage, name))
+        return prometheus_client.generate_latest(self._registry)
+
+
+def version() -> str:
+    """Return the version of the installed distribution, or `unknown` in a bare checkout."""
+    try:
+        return metadata.version("strongroom")
+    except metadata.PackageNotFoundError:
+        return "unknown"

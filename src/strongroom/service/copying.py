@@ -1,0 +1,267 @@
+"""Copies: open with one key, seal with another; share the data where that is safe.
+
+A data key is never wrapped both for a customer and for the server: else the
+master key and a leftover envelope would open what only the customer should. So
+a copy shares the source's body from customer key to customer key, and from
+store key to store key; across that border it seals the data anew.
+
+Sharing costs constant time unless something new must be hashed: then the data
+is read once and written never.
+
+Source: docs/formats/sealed-object.md, "Sharing".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from strongroom import errors
+from strongroom.crypto import digests
+from strongroom.crypto import envelope as envelopes
+from strongroom.keyring import sources
+from strongroom.service import conditions, facets, objects, transfer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from strongroom.service import encryption, multipart
+    from strongroom.store import catalog
+
+MAX_COPY_BYTES = 5 * 1024**3
+"""The most that one CopyObject copies. Source: S3 API reference, CopyObject."""
+
+_TRIES = 3
+"""A copy that loses its source to a concurrent write looks again this often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is copied, and the key that opens it."""
+
+    bucket: str
+    key: str
+    customer: sources.CustomerKey | None
+    when: conditions.Conditions
+
+
+class Copying:
+    """Copies whole objects, and ranges of them into parts."""
+
+    def __init__(
+        self,
+        catalog: catalog.Catalog,
+        transfer: transfer.Transfer,
+        encryption: encryption.Encryption,
+        objects: objects.Objects,
+        multipart: multipart.Multipart,
+        *,
+        random_bytes: Callable[[int], bytes],
+        clock_ms: Callable[[], int],
+        displaced: Callable[[], None],
+    ) -> None:
+        self._catalog = catalog
+        self._transfer = transfer
+        self._encryption = encryption
+        self._objects = objects
+        self._multipart = multipart
+        self._random_bytes = random_bytes
+        self._clock_ms = clock_ms
+        self._displaced = displaced
+
+    async def copy(
+        self,
+        source: Source,
+        bucket: str,
+        key: str,
+        *,
+        owner: str,
+        customer: sources.CustomerKey | None,
+        content: facets.Content | None,
+        checksum: str | None,
+        when: conditions.Conditions = conditions.NONE,
+    ) -> objects.Found:
+        """Copy an object.
+
+        Args:
+            source: what is copied; its key is judged before anything is written.
+            bucket: the target's bucket.
+            key: the target's key; may be the source's.
+            owner: canonical user id of the target's owner.
+            customer: the target's customer key; None for the store's.
+            content: what the target says about its content; None for what the source says.
+            checksum: algorithm of the target's checksum; None for the source's.
+            when: conditions on the target.
+
+        Raises:
+            BucketNotFound, ObjectNotFound: the source is not there.
+            KeyRequired, KeyNotApplicable, WrongKey, NotAuthentic: see `Encryption.unlock`.
+            PreconditionFailed: a condition on source or target does not hold.
+            ObjectTooLarge: more than `MAX_COPY_BYTES`.
+        """
+        for tries_left in reversed(range(_TRIES)):
+            opened = await self._open(source)
+            size = opened.stored.version.size
+            if size > MAX_COPY_BYTES:
+                raise errors.ObjectTooLarge(size, MAX_COPY_BYTES)
+            kept = content or facets.Content(opened.head.content, opened.head.metadata)
+            try:
+                if self._may_share(opened, customer):
+                    return await self._share(
+                        opened, bucket, key, owner, customer, kept, checksum, when
+                    )
+                return await self._objects.put(
+                    bucket,
+                    key,
+                    self._incoming(opened, 0, size, checksum or _full_checksum(opened.head)),
+                    owner=owner,
+                    customer=customer,
+                    content=kept,
+                    when=when,
+                )
+            except errors.SourceGone:
+                if not tries_left:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    async def copy_part(
+        self,
+        source: Source,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        number: int,
+        *,
+        customer: sources.CustomerKey | None,
+        byte_range: tuple[int, int] | None,
+    ) -> multipart.ListedPart:
+        """Copy an object, or the half-open `byte_range` of it, into a part.
+
+        Always seals anew: the parts of one body have one data key, and ranges do
+        not meet the borders of segments.
+
+        Raises:
+            RangeNotSatisfiable: the range leaves the source.
+            and what `copy` and `Multipart.put_part` raise.
+        """
+        for tries_left in reversed(range(_TRIES)):
+            opened = await self._open(source)
+            size = opened.stored.version.size
+            start, end = byte_range or (0, size)
+            if end > size:
+                raise errors.RangeNotSatisfiable(size, f"bytes={start}-{end - 1}")
+            try:
+                return await self._multipart.put_part(
+                    bucket,
+                    key,
+                    upload_id,
+                    number,
+                    self._incoming(opened, start, end, None),
+                    customer=customer,
+                )
+            except errors.SourceGone:
+                if not tries_left:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    async def _open(self, source: Source) -> encryption.Unlocked:
+        opened = await self._objects.unlock(source.bucket, source.key, source.customer)
+        source.when.check_copy(opened.stored.version)
+        return opened
+
+    def _may_share(self, opened: encryption.Unlocked, customer: sources.CustomerKey | None) -> bool:
+        held_by_customer = opened.stored.version.mode == sources.CUSTOMER_MODE
+        return held_by_customer == (customer is not None)
+
+    async def _share(
+        self,
+        opened: encryption.Unlocked,
+        bucket: str,
+        key: str,
+        owner: str,
+        customer: sources.CustomerKey | None,
+        content: facets.Content,
+        checksum: str | None,
+        when: conditions.Conditions,
+    ) -> objects.Found:
+        """Write an envelope around the source's body."""
+        version = opened.stored.version
+        known = opened.head.checksums if opened.head.checksum_type == objects.FULL_OBJECT else {}
+        wanted = checksum or next(iter(opened.head.checksums), objects.DEFAULT_CHECKSUM)
+        plain_etag = version.mode == sources.SERVER_MODE
+        needs_md5 = plain_etag and "-" in version.etag
+        needs_checksum = wanted not in known
+        etag = version.etag
+        if needs_md5 or needs_checksum:
+            running = await self._hash(opened, wanted if needs_checksum else None, md5=needs_md5)
+            known = {**known, **running.digests()}
+            if needs_md5:
+                etag = running.md5().hex()
+        if not plain_etag:
+            etag = digests.opaque_etag(self._random_bytes)
+        locked = self._encryption.lock(bucket, key, customer, data_key=opened.data_key)
+        head = envelopes.Head(
+            checksums={wanted: known[wanted]},
+            checksum_type=objects.FULL_OBJECT,
+            content=content.headers,
+            metadata=content.metadata,
+        )
+        draft = objects.seal_version(
+            locked.binding,
+            locked.key_fields,
+            locked.wrapped,
+            locked.head_key,
+            body=opened.stored.body,
+            head=head,
+            etag=etag,
+            size=version.size,
+            modified_ms=self._clock_ms(),
+            owner=owner,
+            blobs=(),
+            random_bytes=self._random_bytes,
+        )
+        await self._catalog.put_version(
+            dataclasses.replace(draft, shares=version), when.guard(bucket, key)
+        )
+        self._displaced()
+        return objects.Found(draft.version, head)
+
+    async def _hash(
+        self, opened: encryption.Unlocked, checksum: str | None, *, md5: bool
+    ) -> digests.Running:
+        running = digests.Running({checksum} if checksum else set(), md5=md5)
+        async for piece in self._pieces(opened, 0, opened.stored.version.size):
+            await self._transfer.on_thread(running.update, piece)
+        return running
+
+    def _incoming(
+        self, opened: encryption.Unlocked, start: int, end: int, checksum: str | None
+    ) -> transfer.Incoming:
+        """Return a range of an opened version as a body that arrives."""
+        announced = {}
+        whole = (start, end) == (0, opened.stored.version.size)
+        if whole and opened.head.checksum_type == objects.FULL_OBJECT:
+            # What was stored is checked once more on its way to its new key.
+            announced = opened.head.checksums
+        return transfer.Incoming(
+            chunks=self._pieces(opened, start, end),
+            length=end - start,
+            checksum=checksum,
+            announced=announced,
+        )
+
+    async def _pieces(
+        self, opened: encryption.Unlocked, start: int, end: int
+    ) -> AsyncIterator[bytes | bytearray]:
+        version = opened.stored.version
+        try:
+            async for piece in self._objects.read(opened, start, end):
+                yield piece
+        except (errors.ObjectNotFound, errors.BlobMissing) as error:
+            raise errors.SourceGone(version.bucket, version.key) from error
+
+
+def _full_checksum(head: envelopes.Head) -> str | None:
+    """Return the algorithm that a copy of this version keeps."""
+    return next(iter(head.checksums), None)

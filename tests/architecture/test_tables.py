@@ -1,0 +1,81 @@
+"""Tables that must be whole: domain errors, faults, operations."""
+
+import importlib.util
+import pathlib
+import re
+
+import pytest
+
+from strongroom import errors
+from strongroom.dialects.s3 import faults, protocol
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BRANCH = re.compile(r"^(?P<lead>[│ ]*)[├└]── (?P<name>\w+)$")
+
+
+def declared_errors():
+    """Every domain error of `errors.py`, with the one that it is derived from."""
+    return {
+        name: kind.__base__.__name__
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type)
+        and issubclass(kind, errors.StrongroomError)
+        and kind is not errors.StrongroomError
+    }
+
+
+def leaves():
+    parents = set(declared_errors().values())
+    return sorted(name for name in declared_errors() if name not in parents)
+
+
+def drawn_errors():
+    """The same, as the docstring of `errors.py` draws it."""
+    drawn = {}
+    above = ["StrongroomError"]
+    for line in errors.__doc__.splitlines():
+        match = BRANCH.match(line.removeprefix("    "))
+        if match:
+            depth = len(match["lead"]) // 4 + 1
+            drawn[match["name"]] = above[depth - 1]
+            above[depth:] = [match["name"]]
+    return drawn
+
+
+def test_the_tree_of_errors_is_drawn_as_it_is():
+    assert drawn_errors() == declared_errors()
+
+
+@pytest.mark.parametrize("name", leaves())
+def test_every_domain_error_has_a_fault_of_its_own(name):
+    assert getattr(errors, name) in faults.DOMAIN
+
+
+def test_every_served_or_declined_operation_is_in_the_model():
+    assert protocol.HANDLERS.keys() <= protocol.MODEL.operations.keys()
+    assert protocol.DECLINED.keys() <= protocol.MODEL.operations.keys()
+
+
+def test_no_operation_is_both_served_and_declined():
+    assert protocol.HANDLERS.keys() & protocol.DECLINED.keys() == set()
+
+
+def test_served_declined_and_later_operations_make_up_the_model():
+    standing = {name: protocol.standing(name) for name in protocol.MODEL.operations}
+    served = {name for name, text in standing.items() if text == "served"}
+    later = {name for name, text in standing.items() if text == "not in this release"}
+
+    assert served == set(protocol.HANDLERS)
+    assert served | later | protocol.DECLINED.keys() == protocol.MODEL.operations.keys()
+    assert all(standing.values())
+
+
+def test_the_document_of_operations_is_current():
+    path = ROOT / "tools/report_operations.py"
+    spec = importlib.util.spec_from_file_location("report_operations", path)
+    report = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(report)
+
+    assert (ROOT / "docs/operations.md").read_text(encoding="utf-8") == report.render(), (
+        "run `make docs`"
+    )

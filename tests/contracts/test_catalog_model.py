@@ -1,0 +1,288 @@
+"""Every catalog adapter behaves like a few dicts, whatever is done to it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from strongroom import errors
+
+# Around every border of UTF-8's lengths and of the surrogates, and things that delimit.
+ALPHABET = "ab/\0\x7f\x80é\ud7ff\ue000\uffff\U00010000\U0010ffff"
+KEYS = st.text(ALPHABET, min_size=1, max_size=5)
+TEXTS = st.text(ALPHABET, max_size=3)
+DELIMITERS = st.sampled_from(["", "/", "//", "a/", "é", "\U0010ffff", "\0"])
+LIMITS = st.integers(0, 6)
+BUCKETS = st.sampled_from(["shelf", "attic"])
+
+
+def common_prefix(key, prefix, delimiter):
+    at = key.find(delimiter, len(prefix)) if delimiter else -1
+    return None if at < 0 else key[: at + len(delimiter)]
+
+
+class Model:
+    """What the catalog should hold, and nothing clever."""
+
+    def __init__(self):
+        self.objects = {}
+        """(bucket, key) to (draft, blobs)."""
+        self.uploads = {}
+        """Upload id to (upload, {number: (part, blob)})."""
+        self.buckets = set()
+        self.doomed = set()
+
+    def doom(self, blobs):
+        self.doomed |= {blob.blob_id for blob in blobs if blob.place}
+
+    def replace(self, draft, blobs):
+        at = (draft.version.bucket, draft.version.key)
+        if at in self.objects:
+            self.doom(self.objects[at][1])
+        self.objects[at] = (draft, blobs)
+
+    def close_upload(self, upload_id, taken=()):
+        _, parts = self.uploads.pop(upload_id)
+        self.doom(blob for _, blob in parts.values() if blob not in taken)
+
+    def object_page(self, bucket, prefix, delimiter, after, limit):
+        found = {}
+        for (home, key), (draft, _) in self.objects.items():
+            if home == bucket and key.startswith(prefix):
+                common = common_prefix(key, prefix, delimiter)
+                found[common or key] = None if common else draft.version
+        names = sorted(name for name in found if name > after)
+        shown = names[:limit]
+        return (
+            [found[name] for name in shown if found[name]],
+            [name for name in shown if not found[name]],
+            shown[-1] if shown and len(names) > limit else None,
+        )
+
+    def upload_page(self, bucket, prefix, delimiter, after, limit):
+        after_key, after_id = after
+        resume = ()
+        if after_id in self.uploads:
+            upload = self.uploads[after_id][0]
+            if (upload.bucket, upload.key) == (bucket, after_key):
+                resume = (upload.initiated_ms, upload.upload_id)
+        found = {}
+        for upload, _ in self.uploads.values():
+            if upload.bucket != bucket or not upload.key.startswith(prefix):
+                continue
+            common = common_prefix(upload.key, prefix, delimiter)
+            place = (upload.initiated_ms, upload.upload_id)
+            if common:
+                if common > after_key:
+                    found[(common, 0, "")] = None
+            elif upload.key > after_key or (
+                upload.key == after_key and after_id and place > resume
+            ):
+                found[(upload.key, *place)] = upload
+        places = sorted(found)
+        shown = places[:limit]
+        return (
+            [found[place] for place in shown if found[place]],
+            [place[0] for place in shown if not found[place]],
+            (shown[-1][0], shown[-1][2]) if shown and len(places) > limit else None,
+        )
+
+
+class CatalogMachine(RuleBasedStateMachine):
+    """Does the same to the adapter and to the model. Subclassed with an adapter below."""
+
+    open_empty = None
+    make = None
+
+    def __init__(self):
+        super().__init__()
+        self.model = Model()
+        self.runner = asyncio.Runner()
+        self.catalog = type(self).open_empty()
+        self.made = type(self).make
+
+    def teardown(self):
+        self.run(self.catalog.close())
+        self.runner.close()
+
+    def run(self, call):
+        return self.runner.run(call)
+
+    def blob(self, *, inline):
+        return self.made.inline() if inline else self.made.file()
+
+    @initialize()
+    def first_bucket(self):
+        self.create_bucket("shelf")
+
+    @rule(name=BUCKETS)
+    def create_bucket(self, name):
+        call = self.catalog.create_bucket(self.made.bucket(name))
+        if name in self.model.buckets:
+            with pytest.raises(errors.BucketExists):
+                self.run(call)
+        else:
+            self.run(call)
+            self.model.buckets.add(name)
+
+    @rule(name=BUCKETS)
+    def delete_bucket(self, name):
+        call = self.catalog.delete_bucket(name)
+        if name not in self.model.buckets:
+            with pytest.raises(errors.BucketNotFound):
+                self.run(call)
+        elif any(bucket == name for bucket, _ in self.model.objects):
+            with pytest.raises(errors.BucketNotEmpty):
+                self.run(call)
+        else:
+            self.run(call)
+            self.model.buckets.remove(name)
+            for upload, _ in list(self.model.uploads.values()):
+                if upload.bucket == name:
+                    self.model.close_upload(upload.upload_id)
+
+    @rule(bucket=BUCKETS, key=KEYS, inline=st.lists(st.booleans(), max_size=2))
+    def put(self, bucket, key, inline):
+        blobs = tuple(self.blob(inline=kind) for kind in inline)
+        draft = self.made.draft(key, *blobs, bucket=bucket)
+        if bucket in self.model.buckets:
+            self.run(self.catalog.put_version(draft))
+            self.model.replace(draft, blobs)
+        else:
+            with pytest.raises(errors.BucketNotFound):
+                self.run(self.catalog.put_version(draft))
+
+    @rule(keys=st.lists(KEYS, max_size=12, unique=True))
+    @precondition(lambda self: "shelf" in self.model.buckets)
+    def put_together(self, keys):
+        drafts = [self.made.draft(key, self.made.file()) for key in keys]
+
+        async def all_of_them():
+            await asyncio.gather(*map(self.catalog.put_version, drafts))
+
+        self.run(all_of_them())
+        for draft in drafts:
+            self.model.replace(draft, draft.blobs)
+
+    @rule(bucket=BUCKETS, key=KEYS, data=st.data())
+    def delete(self, bucket, key, data):
+        keys = sorted(name for home, name in self.model.objects if home == bucket)
+        if keys:
+            key = data.draw(st.sampled_from(keys))
+        if bucket not in self.model.buckets:
+            with pytest.raises(errors.BucketNotFound):
+                self.run(self.catalog.delete_version(bucket, key))
+            return
+        draft, blobs = self.model.objects.pop((bucket, key), (None, ()))
+        self.model.doom(blobs)
+        deleted = self.run(self.catalog.delete_version(bucket, key))
+        assert deleted == (draft and draft.version)
+
+    @rule(key=KEYS, initiated_ms=st.integers(0, 3))
+    @precondition(lambda self: "shelf" in self.model.buckets)
+    def create_upload(self, key, initiated_ms):
+        upload = self.made.upload(key, initiated_ms=initiated_ms)
+        self.run(self.catalog.create_upload(upload))
+        self.model.uploads[upload.upload_id] = (upload, {})
+
+    @rule(number=st.integers(1, 3), inline=st.booleans(), data=st.data())
+    @precondition(lambda self: self.model.uploads)
+    def put_part(self, number, inline, data):
+        upload, parts = self.model.uploads[data.draw(st.sampled_from(sorted(self.model.uploads)))]
+        blob = self.blob(inline=inline)
+        part = self.made.part(number, blob)
+        self.run(self.catalog.put_part(upload, part, blob))
+        if number in parts:
+            self.model.doom([parts[number][1]])
+        parts[number] = (part, blob)
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.model.uploads)
+    def complete(self, data):
+        upload, parts = self.model.uploads[data.draw(st.sampled_from(sorted(self.model.uploads)))]
+        numbers = [number for number in sorted(parts) if data.draw(st.booleans())]
+        taken = tuple(parts[number][1] for number in numbers)
+        draft = self.made.draft(upload.key, bucket=upload.bucket)
+        self.run(
+            self.catalog.complete_upload(upload, draft, [parts[number][0] for number in numbers])
+        )
+        self.model.close_upload(upload.upload_id, taken)
+        self.model.replace(draft, taken)
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.model.uploads)
+    def abort(self, data):
+        upload, _ = self.model.uploads[data.draw(st.sampled_from(sorted(self.model.uploads)))]
+        self.run(self.catalog.abort_upload(upload.bucket, upload.key, upload.upload_id))
+        self.model.close_upload(upload.upload_id)
+
+    @rule(limit=st.integers(0, 3))
+    def collect(self, limit):
+        doomed = self.run(self.catalog.doomed(limit=limit))
+        ids = {ref.blob_id for ref in doomed}
+        assert ids <= self.model.doomed
+        assert len(ids) == min(limit, len(self.model.doomed))
+        self.run(self.catalog.forget(ids))
+        self.model.doomed -= ids
+
+    @rule(bucket=BUCKETS, prefix=TEXTS, delimiter=DELIMITERS, after=TEXTS, limit=LIMITS)
+    def list_objects(self, bucket, prefix, delimiter, after, limit):
+        how = {"prefix": prefix, "delimiter": delimiter, "after": after, "limit": limit}
+        if bucket not in self.model.buckets:
+            with pytest.raises(errors.BucketNotFound):
+                self.run(self.catalog.list_objects(bucket, **how))
+            return
+        page = self.run(self.catalog.list_objects(bucket, **how))
+        shown = (list(page.versions), list(page.prefixes), page.next_after)
+        assert shown == self.model.object_page(bucket, **how)
+
+    @rule(prefix=TEXTS, delimiter=DELIMITERS, key=TEXTS, limit=LIMITS, data=st.data())
+    @precondition(lambda self: "shelf" in self.model.buckets)
+    def list_uploads(self, prefix, delimiter, key, limit, data):
+        markers = [("", ""), (key, ""), (key, "no upload")]
+        markers += [(up.key, up.upload_id) for up, _ in self.model.uploads.values()]
+        after = data.draw(st.sampled_from(markers))
+        how = {"prefix": prefix, "delimiter": delimiter, "after": after, "limit": limit}
+        page = self.run(self.catalog.list_uploads("shelf", **how))
+        shown = (list(page.uploads), list(page.prefixes), page.next_after)
+        assert shown == self.model.upload_page("shelf", **how)
+
+    @rule()
+    def compare(self):
+        for (bucket, key), (draft, blobs) in self.model.objects.items():
+            stored = self.run(self.catalog.current(bucket, key))
+            assert stored.version == draft.version
+            assert (stored.envelope, stored.body) == (draft.envelope, draft.body)
+            generation = draft.version.generation
+            refs = self.run(self.catalog.blob_refs(bucket, key, generation))
+            assert list(refs) == [self.made.ref(blob) for blob in blobs]
+        usage = self.run(self.catalog.usage())
+        assert usage.buckets == len(self.model.buckets)
+        assert usage.objects == len(self.model.objects)
+        assert usage.uploads == len(self.model.uploads)
+        assert usage.doomed_blobs == len(self.model.doomed)
+
+
+def test_the_catalog_behaves_like_a_dict_model(open_empty, make):
+    machine = type("Machine", (CatalogMachine,), {"open_empty": open_empty, "make": make})
+    machine.open_empty = staticmethod(open_empty)
+
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=25,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )
