@@ -31,10 +31,8 @@ FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 MODULE = re.compile(r"`(?P<path>[\w./-]+\.(?:py|json))`")
 PIN = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+")
 
+MACHINE_PATH = re.compile(r"(?<![\w.~>$}/-])/(?:home|root|work|Users|opt|farm)/")
 # Put together here, so that this file does not contain what it looks for.
-MACHINE_PATH = re.compile(
-    r"(?<![\w.~>$}/-])/(?:" + "|".join(("home", "root", "work", "Users", "opt", "farm")) + r")/"
-)
 REGISTRIES = tuple(
     ".".join(parts)
     for parts in (

@@ -152,6 +152,25 @@ def test_a_short_segment_that_is_not_the_last_is_refused_though_its_tag_is_right
         opener.open_run(0, 1, blob)
 
 
+def test_a_segment_behind_the_last_one_is_refused_though_its_tag_is_right():
+    prefix, salt = bytes(7), bytes(32)
+    cipher = AESGCM(HKDF(hashes.SHA256(), 32, salt, AAD).derive(KEY.reveal()))
+    blob = (
+        b"\x28"
+        + salt
+        + prefix
+        + cipher.encrypt(prefix + bytes([0, 0, 0, 0, 1]), b"p" * 8, None)
+        + cipher.encrypt(prefix + bytes([0, 0, 0, 1, 0]), b"more", None)
+    )
+
+    opener = segments.Opener(KEY, AAD, blob[:40], SMALL)
+
+    assert opener.open_run(0, 0, blob[:SMALL]) == b"p" * 8
+    with pytest.raises(errors.NotAuthentic, match="past the last"):
+        opener.open_run(0, 0, blob)
+    refused(blob)
+
+
 class TestRuns:
     """Ranges are opened without the rest of the stream, so each run stands for itself."""
 

@@ -266,6 +266,40 @@ def test_a_presigned_request_may_sign_a_body_digest():
     assert verified.body_sha256 == bytes.fromhex(digest)
 
 
+def test_a_presigned_url_may_say_in_its_query_that_the_body_is_unsigned():
+    # The SDK for JavaScript does.
+    verified = verify(presign(path="/bucket/key?X-Amz-Content-Sha256=UNSIGNED-PAYLOAD"))
+
+    assert verified.payload is signature.Payload.UNSIGNED
+
+
+def test_a_presigned_url_may_not_be_given_a_digest_afterwards():
+    request = presign()
+    request.raw_query += b"&X-Amz-Content-Sha256=" + hashlib.sha256(b"").hexdigest().encode()
+
+    assert refusal_of(request).code == "SignatureDoesNotMatch"
+
+
+def test_runs_of_blanks_in_a_header_count_as_one():
+    request = sign(headers={"x-amz-meta-a": "one two"})
+
+    assert verify(replace(request, b"x-amz-meta-a", b" one \t two  "))
+
+
+def test_repeated_headers_are_trimmed_each_and_joined():
+    request = drop(sign(headers={"x-amz-meta-a": "1,2"}), b"x-amz-meta-a")
+    request.headers += [(b"x-amz-meta-a", b"1 "), (b"x-amz-meta-a", b" 2")]
+
+    assert verify(request)
+
+
+def test_empty_pairs_in_a_query_do_not_count():
+    request = sign(path="/bucket?a=1&b=2")
+    request.raw_query = b"&b=2&&a=1&"
+
+    assert verify(request)
+
+
 def test_the_whole_body_serves_where_a_service_sends_no_digest():
     request = drop(sign(service="sts"), b"x-amz-content-sha256")
     names = b"host;x-amz-content-sha256;x-amz-date"

@@ -488,7 +488,9 @@ def test_an_upload_under_a_key_answers_as_s3_does(bucket, key, other_key):
     assert got.headers["content-length"] == str(2 * border + 3)
     # C: ranges over the borders of parts
     for first, last_byte in ((border - 2, border + 1), (border - 1, 2 * border), (0, 0)):
-        part = bucket.ask("GET", "/bucket/big", key.headers() | {"range": f"bytes={first}-{last_byte}"})
+        part = bucket.ask(
+            "GET", "/bucket/big", key.headers() | {"range": f"bytes={first}-{last_byte}"}
+        )
         assert part.body == got.body[first : last_byte + 1]
     for wrong, status in (({}, 400), (other_key.headers(), 403)):
         assert bucket.ask("GET", "/bucket/big", wrong).status == status
@@ -622,7 +624,9 @@ def test_checksums_are_those_of_the_plaintext(bucket, key):
     one, two = (bucket.ask(m, f"/bucket/{k}", mode) for m, k in (("GET", "one"), ("HEAD", "two")))
 
     assert one.headers["x-amz-checksum-crc32"] == "y/Q5Jg=="
-    assert two.headers["x-amz-checksum-crc64nvme"] == "rosUhgp5mIg="  # 0xae8b14860a799888, the check value
+    assert (
+        two.headers["x-amz-checksum-crc64nvme"] == "rosUhgp5mIg="
+    )  # 0xae8b14860a799888, the check value
     assert one.headers["x-amz-checksum-type"] == two.headers["x-amz-checksum-type"] == "FULL_OBJECT"
 
 

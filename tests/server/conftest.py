@@ -13,7 +13,7 @@ import pytest
 from strongroom.testing import Strongroom
 
 DUMMY = Path(__file__).with_name("dummy.py")
-PATIENCE_S = 20
+PATIENCE_S = 10
 
 
 class Wire:

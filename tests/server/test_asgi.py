@@ -21,7 +21,7 @@ def put(path, length, *more):
 
 def until(condition):
     """Wait for something that another process will have done."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 10
     while not condition():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.01)

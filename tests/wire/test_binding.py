@@ -1,12 +1,13 @@
 """What the codec does where botocore as a judge cannot look: mistakes, bytes, limits."""
 
+import json
 from datetime import UTC, datetime
 
 import pytest
 
 from strongroom import errors
 from strongroom.dialects.s3 import corrections
-from strongroom.wire import binding, elements, xml_body
+from strongroom.wire import binding, elements, model, xml_body
 
 CUSTOMER_KEY = "x-amz-server-side-encryption-customer-key"
 NAMESPACE = b'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
@@ -459,6 +460,51 @@ def test_an_error_document_reads_back():
 def test_corrections_that_do_not_fit_the_model_do_not_compile(s3_model, wrong):
     with pytest.raises(ValueError, match=r"."):
         binding.compile_operations(s3_model, wrong)
+
+
+def small_model(shapes, **operation):
+    described = {"name": "O", "http": {"method": "GET", "requestUri": "/"}, **operation}
+    document = {"source": {}, "operations": {"O": described}, "shapes": shapes}
+    return model.load(json.dumps(document).encode())
+
+
+TEXT = {"type": "string"}
+LISTED = {"type": "structure", "members": {"A": {"shape": "L"}}}
+
+
+def test_an_operation_may_have_neither_input_nor_output():
+    compiled = binding.compile_operations(small_model({}), binding.Corrections())
+
+    assert compiled["O"].parse([], [("a", "b")], bucket=None, key=None, body=b"<x/>") == {}
+    assert compiled["O"].reply({}) == binding.Reply(200, [], None)
+
+
+def test_a_reply_without_a_known_root_does_not_compile():
+    source = small_model(
+        {"R": {"type": "structure", "members": {"A": {"shape": "T"}}}, "T": TEXT},
+        output={"shape": "R"},
+    )
+
+    with pytest.raises(ValueError, match="no root element is known for the reply of O"):
+        binding.compile_operations(source, binding.Corrections())
+
+
+def test_a_list_without_an_item_does_not_compile():
+    source = small_model({"R": LISTED, "L": {"type": "list"}}, input={"shape": "R"})
+
+    with pytest.raises(ValueError, match="the list L has no item"):
+        binding.compile_operations(source, binding.Corrections())
+
+
+def test_a_list_whose_item_has_no_name_is_made_of_members():
+    shapes = {"R": LISTED, "L": {"type": "list", "member": {"shape": "T"}}, "T": TEXT}
+    source = small_model(shapes, input={"shape": "R"}, output={"shape": "R"})
+    compiled = binding.compile_operations(source, binding.Corrections(roots={"O": "R"}))["O"]
+
+    reply = compiled.reply({"A": ["1", "2"]})
+
+    assert b"<A><member>1</member><member>2</member></A>" in reply.body
+    assert compiled.parse([], [], bucket=None, key=None, body=reply.body) == {"A": ["1", "2"]}
 
 
 def test_a_binding_names_its_operation(operations):

@@ -123,7 +123,7 @@ def test_a_signed_trailer_is_read_however_it_ends(end):
     assert verifier.trailers == (SIGNATURE, b"x-amz-checksum-crc32:AAAAAA==\n")
 
 
-@pytest.mark.parametrize("end", [b"", b"\r\n", b"\r\n\r\n"])
+@pytest.mark.parametrize("end", [b"", b"\r", b"\r\n", b"\r\n\r\n"])
 def test_the_last_line_end_may_be_missing_or_doubled(end):
     assert decode([b"3\r\nabc\r\n0\r\n" + end], 3) == (b"abc", {})
 

@@ -122,6 +122,7 @@ def test_what_is_no_boolean_is_refused(text):
 
 def test_base64_may_have_line_breaks():
     assert scalars.read_blob("aGVs\n bG8=") == b"hello"
+    assert scalars.write_blob(b"hello") == "aGVsbG8="
 
 
 @pytest.mark.parametrize("text", ["aGVsbG8", "aGVs*G8=", "a"])

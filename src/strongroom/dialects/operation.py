@@ -67,8 +67,9 @@ class Call:
         notes: what the access log shall say besides the usual.
     """
 
-    request: message.Request
-    params: dict[str, Any]
+    # Headers and params hold customers' keys: a call that is shown somewhere must not show them.
+    request: message.Request = field(repr=False)
+    params: dict[str, Any] = field(repr=False)
     principal: identities.Principal
     bucket: records.Bucket | None
     incoming: transfer.Incoming | None

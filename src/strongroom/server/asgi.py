@@ -7,7 +7,8 @@ Behind it stands granian (hyper), of which this relies on, observed with 2.8.7:
   raises before its first piece becomes a 500, and later cuts the connection:
   returning before `content-length` bytes were sent makes hyper close it.
 * `send` to a client that has gone neither raises nor waits, so a download would
-  run to its end for nobody. Only `receive` tells: a task watches it.
+  run to its end for nobody, and hold up the loop. Only `receive` tells: a task
+  watches it, and every piece lets others run.
 * `send` takes `bytes` and `bytearray`; a `memoryview` would be sent as nothing.
 * `Expect: 100-continue` is answered when the body is first read.
 * An answer before the end of the body never desynchronises: hyper reads on while
@@ -339,6 +340,8 @@ class _Reply:
                 await self._send({"type": "http.response.body", "body": piece, "more_body": True})
         except TimeoutError:
             raise errors.ClientGone(f"nothing was taken for {STALL_S:.0f} s") from None
+        # Neither this nor an iterator over memory needs to wait, and then nobody else would run.
+        await asyncio.sleep(0)
         self._exchange.bytes_out += len(piece)
 
     async def _client_gone(self) -> None:

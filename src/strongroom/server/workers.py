@@ -130,7 +130,7 @@ class Supervisor:
             env=environment,
             pass_fds=[bound.sock.fileno() for bound in bounds],
             # Ctrl-C reaches the whole foreground group; the parent alone decides.
-            process_group=0,
+            start_new_session=True,
         )
         self._workers[number] = _Worker(number, child, time.monotonic())
         assert child.stdin is not None, "asked for"

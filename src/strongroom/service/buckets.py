@@ -15,13 +15,17 @@ if TYPE_CHECKING:
     from strongroom.store import catalog
 
 # Source: S3 user guide, "General purpose bucket naming rules".
-_NAME = re.compile(r"(?!xn--|sthree-|amzn-s3-demo-)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+# Beyond them, labels between dots begin and end with a letter or digit: they are host names.
+_NAME = re.compile(
+    r"(?=.{3,63}$)(?!xn--|sthree-|amzn-s3-demo-)[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+    r"(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
+)
 _BAD_ENDINGS = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 
 
 def is_valid_name(name: str) -> bool:
     """Whether S3's rules allow the name: 3 to 63 characters, no address, no reserved affix."""
-    if not _NAME.fullmatch(name) or ".." in name or name.endswith(_BAD_ENDINGS):
+    if not _NAME.fullmatch(name) or name.endswith(_BAD_ENDINGS):
         return False
     try:
         ipaddress.IPv4Address(name)

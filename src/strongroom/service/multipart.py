@@ -58,7 +58,10 @@ class ListedPart:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """What an upload became; `checksums` is empty when a repeated Complete is answered."""
+    """What an upload became.
+
+    `checksums` is empty when a repeated Complete is answered that has not the key.
+    """
 
     etag: str
     version_id: str
@@ -233,6 +236,7 @@ class Multipart:
         upload_id: str,
         named: Sequence[NamedPart],
         *,
+        customer: sources.CustomerKey | None,
         announced: Mapping[str, bytes],
         announced_type: str | None = None,
         announced_size: int | None = None,
@@ -241,6 +245,7 @@ class Multipart:
         """Make an object of the named parts.
 
         A repeated Complete of a completed upload is answered as the first was.
+        `customer` serves that answer only: the first Complete needs no key.
 
         Raises:
             UploadNotFound: the upload is not open and was not completed.
@@ -252,7 +257,7 @@ class Multipart:
         try:
             upload = await self._catalog.upload(bucket, key, upload_id)
         except errors.UploadNotFound:
-            return await self._answer_again(bucket, key, upload_id)
+            return await self._answer_again(bucket, key, upload_id, customer)
         if announced_type is not None and announced_type != upload.checksum_type:
             raise errors.ChecksumTypeMismatch(upload.checksum_type, announced_type)
         opened = self._encryption.open_escrow(upload)
@@ -304,7 +309,7 @@ class Multipart:
             await self._catalog.complete_upload(upload, final, chosen, when.guard(bucket, key))
         except errors.UploadNotFound:
             # Two Completes ran at once and the other was first.
-            return await self._answer_again(bucket, key, upload_id)
+            return await self._answer_again(bucket, key, upload_id, customer)
         self._displaced()
         version = final.version
         return Completed(
@@ -320,7 +325,9 @@ class Multipart:
         await self._catalog.abort_upload(bucket, key, upload_id)
         self._displaced()
 
-    async def _answer_again(self, bucket: str, key: str, upload_id: str) -> Completed:
+    async def _answer_again(
+        self, bucket: str, key: str, upload_id: str, customer: sources.CustomerKey | None
+    ) -> Completed:
         done = await self._catalog.completion(bucket, key, upload_id)
         if done is None:
             raise errors.UploadNotFound(upload_id)
@@ -328,7 +335,11 @@ class Multipart:
         if stored.version.generation != done.generation:
             # Overwritten since: there is no object any more that the answer could describe.
             raise errors.UploadNotFound(upload_id)
-        return Completed(done.etag, done.version_id, stored.version.mode, {}, "")
+        mode = stored.version.mode
+        if mode == sources.CUSTOMER_MODE and customer is None:
+            return Completed(done.etag, done.version_id, mode, {}, "")
+        head = self._encryption.unlock(stored, customer).head
+        return Completed(done.etag, done.version_id, mode, head.checksums, head.checksum_type)
 
     @staticmethod
     def _choose(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
@@ -11,13 +12,13 @@ from strongroom.crypto import body as bodies
 from strongroom.crypto import digests, geometry
 from strongroom.crypto import envelope as envelopes
 from strongroom.keyring import sources
-from strongroom.service import conditions
+from strongroom.service import conditions, facets
 from strongroom.store import records
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
-    from strongroom.service import encryption, facets, transfer
+    from strongroom.service import encryption, transfer
     from strongroom.store import catalog
 
 MAX_OBJECT_BYTES = 5 * 1024**3
@@ -40,10 +41,12 @@ class Found:
     Attributes:
         version: its row.
         head: what its envelope seals: checksums, content headers, user metadata.
+        part_checksums: those of the part that was asked for by its number.
     """
 
     version: records.Version
     head: envelopes.Head
+    part_checksums: Mapping[str, bytes] | None = None
 
 
 @dataclass(slots=True)
@@ -150,6 +153,7 @@ class Objects:
         key: str,
         *,
         customer: sources.CustomerKey | None,
+        extent: facets.Extent | None = None,
         when: conditions.Conditions = conditions.NONE,
     ) -> Found:
         """Return what is known of an object, to whoever has its key.
@@ -161,7 +165,7 @@ class Objects:
         """
         opened = await self.unlock(bucket, key, customer)
         when.check_read(opened.stored.version)
-        return Found(opened.stored.version, opened.head)
+        return _found(opened, extent)
 
     async def unlock(
         self, bucket: str, key: str, customer: sources.CustomerKey | None
@@ -208,7 +212,7 @@ class Objects:
                 if not tries_left:
                     raise
                 continue
-            return Opened(Found(version, opened.head), start, end, Pieces(first, pieces))
+            return Opened(_found(opened, extent), start, end, Pieces(first, pieces))
         raise AssertionError("the last try returns or raises")
 
     async def parts(
@@ -246,8 +250,10 @@ class Objects:
         try:
             refs = await self._catalog.blob_refs(version.bucket, version.key, version.generation)
             by_id = {ref.blob_id: ref for ref in refs}
-            async for piece in self._transfer.send(by_id, body, opened.data_key, start, end):
-                yield piece
+            sending = self._transfer.send(by_id, body, opened.data_key, start, end)
+            async with contextlib.aclosing(sending):
+                async for piece in sending:
+                    yield piece
         finally:
             self._pins.release(blob_ids)
 
@@ -264,6 +270,17 @@ class Objects:
         if gone is not None:
             self._displaced()
         return gone
+
+
+def _found(opened: encryption.Unlocked, extent: facets.Extent | None) -> Found:
+    part_checksums: Mapping[str, bytes] | None = None
+    if isinstance(extent, facets.PartNumber) and opened.head.visible_parts:
+        extent.resolve(opened.stored.version.size, opened.head.visible_parts)
+        rows = bodies.parse(opened.stored.body).open_checksums(opened.data_key.body_key())
+        names = opened.head.checksums
+        row = rows[extent.number - 1]
+        part_checksums = {name: row[name] for name in names if name in row}
+    return Found(opened.stored.version, opened.head, part_checksums)
 
 
 class Pieces:

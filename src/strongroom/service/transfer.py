@@ -380,15 +380,16 @@ class Transfer:
         """
         sizes = [part.plain_bytes for part in body.parts]
         if start == end:
-            if not sum(sizes):
-                async for piece in self._send_part(refs, body, 0, data_key, 0, 0):
+            # An empty body has one segment, which is verified all the same.
+            found = [geometry.Slice(0, 0, 0)] if not sum(sizes) else []
+        else:
+            found = geometry.locate(sizes, start, end)
+        for part in found:
+            sending = self._send_part(refs, body, part.index, data_key, part.start, part.end)
+            # Closed by us: else whoever stops early would let go of the blob at some later time.
+            async with contextlib.aclosing(sending):
+                async for piece in sending:
                     yield piece
-            return
-        for found in geometry.locate(sizes, start, end):
-            async for piece in self._send_part(
-                refs, body, found.index, data_key, found.start, found.end
-            ):
-                yield piece
 
     async def _send_part(
         self,

@@ -7,8 +7,11 @@ percent-encoded one: `%2F` and `/` are different keys.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -36,6 +36,7 @@ _CUSTOMER_HEADERS: Final = (
 )
 """Beginnings of the names: a triple that lacks its key is no request for plain HTTP either."""
 _SSE_HEADER: Final = b"x-amz-server-side-encryption"
+_OF_THE_OBJECT: Final = frozenset({"CompleteMultipartUpload"})
 _READS: Final = frozenset({"GetObject", "HeadObject"})
 
 
@@ -151,7 +152,7 @@ class S3:
         self,
         request: message.Request,
         routed: pipeline.Routed,
-        proof: pipeline.Authentication,  # noqa: ARG002 - another dialect's framing may depend on it
+        proof: pipeline.Authentication,
     ) -> bytes:
         """Read a document body whole and check its digests.
 
@@ -203,7 +204,8 @@ class S3:
             for name, value in request.headers
             if name.startswith((b"x-amz-checksum-", b"x-amz-trailer", b"x-amz-sdk-checksum"))
         }
-        announced = facets.announced_checksums(names)
+        # Complete's checksum headers speak of the object, not of the document.
+        announced = {} if routed.name in _OF_THE_OBJECT else facets.announced_checksums(names)
         trailer = names.get("x-amz-trailer")
         decoder: transfer.Decoder | None = None
         algorithm = next(iter(announced), None)

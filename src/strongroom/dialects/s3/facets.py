@@ -158,7 +158,7 @@ def content(params: Mapping[str, Any]) -> facets.Content:
         # `aws-chunked` is the body's framing on its way here, not a property of the object.
         kept = [e.strip() for e in encoding.split(",") if e.strip().lower() != "aws-chunked"]
         if kept:
-            headers["content-encoding"] = ",".join(kept)
+            headers["content-encoding"] = ", ".join(kept)
         else:
             del headers["content-encoding"]
     metadata: dict[str, str] = params.get("Metadata", {})

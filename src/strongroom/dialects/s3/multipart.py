@@ -146,7 +146,7 @@ def _listed_checksums(upload: records.Upload, row: multipart.ListedPart) -> Resu
 async def complete_multipart_upload(call: Call) -> Result:
     params = call.params
     # Accepted when sent, needed never; a wrong one is the client's mistake to hear about.
-    facets.customer_key(params, writing=True)
+    customer = facets.customer_key(params, writing=True)
     parts = params.get("MultipartUpload", {}).get("Parts", [])
     if not 1 <= len(parts) <= multipart.MAX_PARTS or any(
         "PartNumber" not in part or "ETag" not in part for part in parts
@@ -160,6 +160,7 @@ async def complete_multipart_upload(call: Call) -> Result:
         params["Key"],
         params["UploadId"],
         [_named(part) for part in parts],
+        customer=customer,
         announced=_announced(params),
         announced_type=kind,
         announced_size=params.get("MpuObjectSize"),

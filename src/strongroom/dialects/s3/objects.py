@@ -115,7 +115,13 @@ def _found(found: objects.Found, params: dict[str, Any]) -> Result:
             value = params[override]
             reply[member] = facets.http_date(value) if member == "Expires" else value
     if params.get("ChecksumMode") == "ENABLED" and "Range" not in params:
-        reply |= facets.checksum_reply(head.checksums, head.checksum_type, len(head.visible_parts))
+        if found.part_checksums is not None:
+            reply |= facets.checksum_reply(found.part_checksums, "")
+            reply["ChecksumType"] = head.checksum_type
+        else:
+            reply |= facets.checksum_reply(
+                head.checksums, head.checksum_type, len(head.visible_parts)
+            )
     if "PartNumber" in params and head.visible_parts:
         reply["PartsCount"] = len(head.visible_parts)
     return reply
@@ -184,6 +190,7 @@ async def head_object(call: Call) -> Result:
         call.place.name,
         params["Key"],
         customer=facets.customer_key(params, writing=False),
+        extent=extent,
         when=facets.read_conditions(params),
     )
     reply = _found(found, params)

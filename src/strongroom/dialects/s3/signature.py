@@ -73,6 +73,7 @@ class Claim:
         signed_headers: lower-case names, in the order given.
         signature: 64 hex digits, or what was sent in their place.
         signed_at: when it was signed, to the second.
+        timestamp: the same as it stands in the string to sign.
         expires_s: seconds for which a presigned request lives; None for a signed header.
         payload: what is said about the body.
         payload_hash: the text that stands for the body in the canonical request.
@@ -87,6 +88,7 @@ class Claim:
     signed_headers: tuple[str, ...]
     signature: str = field(repr=False)
     signed_at: datetime
+    timestamp: str
     expires_s: int | None
     payload: Payload
     payload_hash: str
@@ -97,11 +99,6 @@ class Claim:
     def scope(self) -> str:
         """The credential scope, without the access key."""
         return f"{self.date}/{self.region}/{self.service}/aws4_request"
-
-    @property
-    def timestamp(self) -> str:
-        """The time of signing as it stands in the string to sign."""
-        return _timestamp(self.signed_at)
 
 
 class SigningKeys:
@@ -309,7 +306,7 @@ def _header_claim(request: message.Request, header: str, body: bytes | None) -> 
     scope = _read_credential(credential)
     if scope is None:
         raise _bad_header(f'the Credential is mal-formed; expecting "{_CREDENTIAL_FORM}".')
-    date_text, signed_at = _header_date(request)
+    date_text, timestamp, signed_at = _header_date(request)
     payload, payload_hash = _header_payload(request, body)
     token = request.header(b"x-amz-security-token")
     result = Claim(
@@ -317,16 +314,17 @@ def _header_claim(request: message.Request, header: str, body: bytes | None) -> 
         signed_headers=_header_names(names),
         signature=signature,
         signed_at=signed_at,
+        timestamp=timestamp,
         expires_s=None,
         payload=payload,
         payload_hash=payload_hash,
         session_token=None if token is None else token.decode("latin-1"),
         date_text=date_text,
     )
-    if result.date != result.timestamp[:8]:
+    if result.date != timestamp[:8]:
         raise _bad_header(
             f'Invalid credential date "{result.date}". This date is not the same as '
-            f'X-Amz-Date: "{result.timestamp[:8]}".'
+            f'X-Amz-Date: "{timestamp[:8]}".'
         )
     return result
 
@@ -362,6 +360,7 @@ def _query_claim(request: message.Request, parameters: dict[str, str]) -> Claim:
         signed_headers=_header_names(parameters["X-Amz-SignedHeaders"]),
         signature=parameters["X-Amz-Signature"],
         signed_at=signed_at,
+        timestamp=date_text,
         expires_s=_read_expires(parameters["X-Amz-Expires"]),
         payload=_read_payload(payload_text),
         payload_hash=payload_text,
@@ -398,21 +397,25 @@ def _read_amz_date(text: str) -> datetime | None:
         return None
 
 
-def _header_date(request: message.Request) -> tuple[str, datetime]:
-    """Return the time of signing, as sent and read; `x-amz-date` goes before `date`."""
+def _header_date(request: message.Request) -> tuple[str, str, datetime]:
+    """Return the time of signing: as sent, as it is signed, and read.
+
+    `x-amz-date` goes before `date`.
+    """
     raw = request.header(b"x-amz-date")
     if raw is None:
         raw = request.header(b"date")
     text = "" if raw is None else raw.decode("latin-1").strip()
     moment = _read_amz_date(text)
-    if moment is None:
-        try:
-            moment = scalars.read_time(text).replace(microsecond=0)
-        except ValueError as error:
-            raise Refused(
-                "AccessDenied", "AWS authentication requires a valid Date or x-amz-date header"
-            ) from error
-    return text, moment
+    if moment is not None:
+        return text, text, moment
+    try:
+        moment = scalars.read_time(text).replace(microsecond=0)
+    except ValueError as error:
+        raise Refused(
+            "AccessDenied", "AWS authentication requires a valid Date or x-amz-date header"
+        ) from error
+    return text, _timestamp(moment), moment
 
 
 def _header_payload(request: message.Request, body: bytes | None) -> tuple[Payload, str]:
