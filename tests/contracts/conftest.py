@@ -54,7 +54,7 @@ class Maker:
     def draft(self, key="key", *blobs, bucket="shelf", **changes):
         version = self.version(key, bucket, **changes)
         mark = version.generation.hex().encode()
-        return records.Draft(version, b"envelope " + mark, b"body " + mark, blobs)
+        return records.Draft(version, b"envelope " + mark, b"body " + mark, b"marks", blobs)
 
     def upload(self, key="key", bucket="shelf", **changes):
         number = next(self._numbers)

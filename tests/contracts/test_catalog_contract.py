@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -169,7 +170,7 @@ def test_a_version_comes_back_with_envelope_body_and_blobs(catalog, make, kind):
         await catalog.put_version(draft)
 
         stored = await catalog.current("shelf", "key")
-        assert stored == records.Stored(draft.version, draft.envelope, draft.body)
+        assert stored == records.Stored(draft.version, draft.envelope, draft.body, draft.marks)
         refs = await catalog.blob_refs("shelf", "key", draft.version.generation)
         assert list(refs) == [make.ref(blob)]
         if kind == "inline":
@@ -429,6 +430,107 @@ def test_a_blob_id_that_is_taken_is_refused_and_nothing_changes(catalog, make):
 
         assert await catalog.known([fresh.blob_id]) == set()
         assert [v.key for v in (await catalog.list_objects("shelf", limit=9)).versions] == ["key"]
+
+    asyncio.run(story())
+
+
+def test_marks_are_replaced_and_nothing_else(catalog, make):
+    async def story():
+        await catalog.create_bucket(make.bucket())
+        draft = make.draft("key", make.file())
+        await catalog.put_version(draft)
+
+        await catalog.set_marks("shelf", "key", draft.version.generation, b"other marks")
+
+        stored = await catalog.current("shelf", "key")
+        assert stored.marks == b"other marks"
+        assert (stored.version, stored.envelope, stored.body) == (
+            draft.version,
+            draft.envelope,
+            draft.body,
+        )
+
+    asyncio.run(story())
+
+
+def test_marks_of_a_version_that_is_gone_are_not_set(catalog, make):
+    async def story():
+        await catalog.create_bucket(make.bucket())
+        old, new = make.draft("key"), make.draft("key")
+        await catalog.put_version(old)
+        await catalog.put_version(new)
+
+        with pytest.raises(errors.ObjectNotFound):
+            await catalog.set_marks("shelf", "key", old.version.generation, b"late")
+        with pytest.raises(errors.BucketNotFound):
+            await catalog.set_marks("elsewhere", "key", new.version.generation, b"late")
+
+        assert (await catalog.current("shelf", "key")).marks == new.marks
+
+    asyncio.run(story())
+
+
+def sharing(draft, source):
+    """Return `draft` as a copy that shares the body of `source`."""
+    return dataclasses.replace(draft, body=source.body, shares=source.version)
+
+
+def test_a_shared_body_stays_until_its_last_version_goes(catalog, make):
+    async def story():
+        await catalog.create_bucket(make.bucket())
+        blob = make.file()
+        source = make.draft("source", blob)
+        await catalog.put_version(source)
+        copy = sharing(make.draft("copy"), source)
+        await catalog.put_version(copy)
+        ref = records.BlobRef(blob.blob_id, blob.size, blob.place)
+
+        await catalog.delete_version("shelf", "source")
+
+        assert await catalog.doomed(limit=10) == []
+        assert (await catalog.current("shelf", "copy")).body == source.body
+        assert list(await catalog.blob_refs("shelf", "copy", copy.version.generation)) == [ref]
+
+        await catalog.delete_version("shelf", "copy")
+
+        assert list(await catalog.doomed(limit=10)) == [ref]
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("kind", ["file", "inline"])
+def test_a_version_may_be_replaced_by_one_that_shares_its_body(catalog, make, kind):
+    async def story():
+        await catalog.create_bucket(make.bucket())
+        blob = make.file() if kind == "file" else make.inline()
+        first = make.draft("key", blob)
+        await catalog.put_version(first)
+        second = sharing(make.draft("key"), first)
+
+        await catalog.put_version(second)
+
+        assert await catalog.doomed(limit=10) == []
+        assert (await catalog.current("shelf", "key")).version == second.version
+        refs = await catalog.blob_refs("shelf", "key", second.version.generation)
+        assert [ref.blob_id for ref in refs] == [blob.blob_id]
+        if kind == "inline":
+            assert await catalog.inline(blob.blob_id) == blob.data
+
+    asyncio.run(story())
+
+
+def test_the_body_of_a_version_that_is_gone_is_not_shared(catalog, make):
+    async def story():
+        await catalog.create_bucket(make.bucket())
+        gone = make.draft("source", make.file())
+        await catalog.put_version(gone)
+        await catalog.put_version(make.draft("source", make.file()))
+
+        with pytest.raises(errors.SourceGone):
+            await catalog.put_version(sharing(make.draft("copy"), gone))
+
+        with pytest.raises(errors.ObjectNotFound):
+            await catalog.current("shelf", "copy")
 
     asyncio.run(story())
 

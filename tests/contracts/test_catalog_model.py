@@ -280,7 +280,7 @@ def test_the_catalog_behaves_like_a_dict_model(open_empty, make):
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=25,
+            max_examples=15,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],

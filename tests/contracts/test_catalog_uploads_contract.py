@@ -92,7 +92,7 @@ def test_completing_takes_over_the_named_parts_and_dooms_the_others(catalog, mak
         await catalog.complete_upload(upload, draft, [parts[0], parts[1]])
 
         stored = await catalog.current("shelf", "key")
-        assert stored == records.Stored(draft.version, draft.envelope, draft.body)
+        assert stored == records.Stored(draft.version, draft.envelope, draft.body, draft.marks)
         refs = await catalog.blob_refs("shelf", "key", draft.version.generation)
         assert list(refs) == [make.ref(blobs[0]), make.ref(blobs[1])]
         assert await catalog.inline(blobs[1].blob_id) == blobs[1].data

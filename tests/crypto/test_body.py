@@ -158,6 +158,11 @@ def test_a_part_that_has_no_row_is_not_written(change):
         seal(record(part(**change)))
 
 
+def test_a_negative_length_is_not_written_beside_others():
+    with pytest.raises(ValueError, match="not a length"):
+        seal(record(part(1), part(2, plain_bytes=-1)))
+
+
 def test_rows_that_are_cut_are_not_read():
     clear = encoding.encode(derive.Label.BODY_CLEAR, body.BODY_MAGIC, 65536, 1, bytes(35))
 

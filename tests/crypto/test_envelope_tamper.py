@@ -402,6 +402,15 @@ def test_the_draft_and_escrow_of_another_upload_are_refused():
         read_upload(one.encode(), upload_id="up-2")
 
 
+def test_the_head_of_a_draft_does_not_open_for_another_upload_even_with_its_key():
+    draft = upload()
+    _, head_key = envelope.unwrap(KEY, draft.wrapped, draft.binding)
+
+    assert draft.open_head(head_key, "up-1")
+    with pytest.raises(errors.NotAuthentic):
+        draft.open_head(head_key, "up-2")
+
+
 def test_the_head_of_a_draft_is_not_the_head_of_a_version():
     draft = upload()
     _, head_key = envelope.unwrap(KEY, draft.wrapped, draft.binding)

@@ -21,10 +21,12 @@ class Action(enum.StrEnum):
     GET_BUCKET_LOCATION = "s3:GetBucketLocation"
     PUT_OBJECT = "s3:PutObject"
     GET_OBJECT = "s3:GetObject"
+    PUT_OBJECT_TAGGING = "s3:PutObjectTagging"
+    GET_OBJECT_TAGGING = "s3:GetObjectTagging"
+    DELETE_OBJECT_TAGGING = "s3:DeleteObjectTagging"
     DELETE_OBJECT = "s3:DeleteObject"
     ABORT_MULTIPART_UPLOAD = "s3:AbortMultipartUpload"
     LIST_MULTIPART_UPLOAD_PARTS = "s3:ListMultipartUploadParts"
-    READ_METRICS = "strongroom:ReadMetrics"
 
 
 NEEDS_NO_BUCKET = frozenset({Action.CREATE_BUCKET, Action.LIST_ALL_MY_BUCKETS})

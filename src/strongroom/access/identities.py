@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ ROOT_ID = hashlib.sha256(b"strongroom root user").hexdigest()
 ACCESS_KEY_BYTES = 3, 128
 """Shortest and longest access key. Source: AccessKeyIdType in AWS's IAM API, from 16; ours takes
 shorter ones, since other stores' users bring such keys with them."""
+_ACCESS_KEY = re.compile(r"[A-Za-z0-9._-]+")
 SECRET_KEY_BYTES = 8, 128
 """Shortest and longest secret key."""
 
@@ -122,8 +124,10 @@ class Identities:
         if name == ROOT_NAME or access_key.encode() == self._root_access_key:
             raise errors.UserExists(name)
         shortest, longest = ACCESS_KEY_BYTES
-        if not (shortest <= len(access_key) <= longest and access_key.isalnum()):
-            raise ValueError(f"an access key has {shortest} to {longest} letters and digits")
+        if not (shortest <= len(access_key) <= longest and _ACCESS_KEY.fullmatch(access_key)):
+            raise ValueError(
+                f"an access key has {shortest} to {longest} letters, digits, or any of . _ -"
+            )
         shortest, longest = SECRET_KEY_BYTES
         if not shortest <= len(secret_key) <= longest:
             raise ValueError(f"a secret key has {shortest} to {longest} characters")

@@ -51,9 +51,6 @@ def add(
 ) -> None:
     """Add a user with one access key; its secret is printed this once."""
     with failures.told():
-        if not name or not name.isprintable():
-            raise settings.SettingsError("NAME must be printable.")
-        chosen_key = None if access_key is None else settings.parse_access_key(access_key)
         chosen_secret = None
         if secret_key == _PROMPT:
             secret_key = click.prompt("Secret key", hide_input=True, confirmation_prompt=True)
@@ -63,7 +60,11 @@ def add(
             chosen_secret = settings.parse_secret_key(secret_key)
 
         async def run(store: app.Admin) -> None:
-            added, key, made = await store.add_user(name, chosen_key, chosen_secret)
+            try:
+                added, key, made = await store.add_user(name, access_key, chosen_secret)
+            except ValueError as error:
+                # Its text names the rule, never the value.
+                raise settings.SettingsError(f"{error}.") from None
             table = _described(added) | {
                 "access_key": key,
                 "secret_key": made.reveal().decode(),

@@ -3,9 +3,6 @@
 The secret enters `extract` as the HMAC's *message*, never as its key: HMAC pads
 short keys with zeros, so as a key K and K followed by a zero byte would be the same.
 
-`hmac.digest` is used instead of `cryptography`'s HKDF, which takes about half as long
-again for one block; a GET makes eight of these calls.
-
 Source: RFC 5869; docs/formats/sealed-object.md, sections 2 and 3.
 """
 
@@ -29,7 +26,7 @@ class Label:
     """Every label that opens an HKDF info, an AAD or a stored record.
 
     The number in a label is the version of the format; a label never changes its
-    meaning. (Plain constants: a look-up in an `Enum` costs a tenth of an HMAC.)
+    meaning.
     """
 
     # HKDF infos below the secret's pseudo-random key
@@ -37,6 +34,8 @@ class Label:
     WRAP: Final = b"strongroom/1/wrap"
     HEAD: Final = b"strongroom/1/head"
     BOX: Final = b"strongroom/1/box"
+    # HKDF info below a store key
+    ROW = b"strongroom/1/row"
     # HKDF infos below a data key
     STREAM: Final = b"strongroom/1/stream"
     BODY: Final = b"strongroom/1/body"
@@ -54,6 +53,9 @@ class Label:
     UPLOAD: Final = b"strongroom/1/upload"
     UPLOAD_CLEAR: Final = b"strongroom/1/upload-clear"
     PART_PLAIN: Final = b"strongroom/1/part-plain"
+    MARKS = b"strongroom/1/marks"
+    MARKS_CLEAR = b"strongroom/1/marks-clear"
+    TAGS = b"strongroom/1/tags"
     # AADs only
     UPLOAD_HEAD: Final = b"strongroom/1/upload-head"
     PART_CHECKSUMS: Final = b"strongroom/1/part-checksums"

@@ -126,7 +126,7 @@ def plan(start: int, end: int, total: int, segment_bytes: int = SEGMENT_BYTES) -
     # With the header counted as if it were plaintext, all segments hold the same.
     held = segment_bytes - TAG_BYTES
     first_segment, trim_head = divmod(start + HEADER_BYTES, held)
-    last_segment = max(first_segment, (end + HEADER_BYTES - 1) // held)
+    last_segment = (end + HEADER_BYTES - 1) // held
     if last_segment == final_segment:
         blob_end = HEADER_BYTES + total + TAG_BYTES * (final_segment + 1)
     else:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from strongroom import errors
-from strongroom.crypto import secret
+from strongroom.crypto import derive, secret
 from strongroom.store import records
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ CUSTOMER_MODE: Final = "SSE-C"
 SERVER_MODE: Final = "SSE-S3"
 CUSTOMER_KEY_BYTES = 32
 STORE_KEY_BYTES = 32
+
+_NO_SALT = bytes(32)
+"""Store keys are uniform already; HKDF's extract step needs no salt (RFC 5869, 3.1)."""
 
 _MASTER_CHECK = "master-key-check"
 
@@ -75,11 +78,26 @@ class StoreKeys:
     def __init__(self, keys: dict[int, ServerKey]) -> None:
         self._keys = keys
         self._current = keys[max(keys)]
+        self._row_keys = {
+            number: derive.expand(derive.extract(_NO_SALT, key.secret), derive.Label.ROW)
+            for number, key in keys.items()
+        }
 
     @property
     def current(self) -> ServerKey:
         """The key that new objects get."""
         return self._current
+
+    def row_key(self, number: int) -> secret.SecretKey:
+        """Return the key that vouches for rows, of store key `number`.
+
+        Raises:
+            NotAuthentic: there is no such store key.
+        """
+        try:
+            return self._row_keys[number]
+        except KeyError as error:
+            raise errors.NotAuthentic("a row names an unknown store key") from error
 
     def named(self, key_fields: tuple[bytes, ...]) -> ServerKey:
         """Return the key that an envelope names.

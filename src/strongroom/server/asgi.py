@@ -46,7 +46,9 @@ LINGER_BYTES = 8 * 1024 * 1024
 """How long, and for how much, a body that nobody wants is still taken after the answer."""
 SMALL_REST_BYTES = 64 * 1024
 """A rest of a body this small is worth a kept connection."""
+_TIMEOUT = 408
 _INTERNAL_ERROR = 500
+_UNAVAILABLE = 503
 _BODYLESS = frozenset({204, 304})
 
 
@@ -144,9 +146,11 @@ class Adapter:
             await reply.send(close=self._retired)
         except errors.ClientGone:
             exchange.outcome = "gone"
+            await _apologise(exchange, send, _TIMEOUT)
         except asyncio.CancelledError:
-            # `Traffic.cut`: time is up. Returning cuts the connection.
+            # `Traffic.cut`: time is up. After a head was sent, returning cuts the connection.
             exchange.outcome = "cut"
+            await _apologise(exchange, send, _UNAVAILABLE)
         except Exception as error:  # noqa: BLE001 - logged here; raised on, granian would print its message
             if exchange.status != _INTERNAL_ERROR:
                 exchange.outcome = "cut"
@@ -164,7 +168,7 @@ class Adapter:
             self._reporter.log.warning(
                 "request.overloaded", in_flight=self._traffic.in_flight, peer=request.peer
             )
-            return message.Response(503, [(b"retry-after", b"1")])
+            return message.Response(_UNAVAILABLE, [(b"retry-after", b"1")])
         try:
             return await self._handle(request)
         except errors.ClientGone:
@@ -185,6 +189,14 @@ class Adapter:
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         return any(address in network for network in self._proxies)
+
+
+async def _apologise(exchange: observe.Exchange, send: Send, status: int) -> None:
+    """End a request that has had no answer; granian would speak in its own name."""
+    if exchange.status == 0:
+        headers = [(b"server", b"strongroom"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class _Incoming:

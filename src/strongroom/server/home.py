@@ -9,13 +9,13 @@ import fcntl
 import json
 import os
 import secrets
-import string
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from strongroom import errors
+from strongroom.access import identities
 from strongroom.crypto import secret
 from strongroom.server import app, files, settings
 
@@ -30,10 +30,6 @@ MASTER_KEY = "master.key"
 TLS = "tls"
 _OF_AN_EMPTY_HOME = frozenset({LOCK, CREDENTIALS, MASTER_KEY, TLS})
 """What may lie in a data directory that has never held an object."""
-_ACCESS_KEY_ALPHABET = string.ascii_uppercase + "234567"
-_ACCESS_KEY_PREFIX = "SR"
-_ACCESS_KEY_CHARACTERS = 20
-_SECRET_KEY_CHARACTERS = 40
 
 
 @contextlib.contextmanager
@@ -130,14 +126,11 @@ def _with_credentials(chosen: settings.Settings, reporter: observe.Reporter) -> 
         access_key, secret_key = _read_credentials(path)
         reporter.log.info("credentials.read", path=str(path), access_key=access_key)
     else:
-        access_key = _ACCESS_KEY_PREFIX + "".join(
-            secrets.choice(_ACCESS_KEY_ALPHABET)
-            for _ in range(_ACCESS_KEY_CHARACTERS - len(_ACCESS_KEY_PREFIX))
-        )
-        text = secrets.token_urlsafe(_SECRET_KEY_CHARACTERS * 3 // 4)
+        access_key = identities.new_access_key(secrets.token_bytes)
+        secret_key = identities.new_secret_key(secrets.token_bytes)
+        text = secret_key.reveal().decode()
         table = {"access_key": access_key, "secret_key": text}
         files.write(path, json.dumps(table, indent=2).encode() + b"\n", 0o600)
-        secret_key = secret.SecretKey(text.encode())
         reporter.log.info("credentials.generated", path=str(path), access_key=access_key)
         if sys.stderr.isatty():
             print(  # noqa: T201 - once, to a person; no log file gets it

@@ -1,5 +1,9 @@
 """Numbers for Prometheus, in a registry of their own.
 
+With several worker processes the client library keeps the numbers in files that
+all of them share, so any worker answers for all. It decides so when it is imported,
+by the variable `SHARED_VARIABLE`, which the parent sets for its workers.
+
 Names follow Prometheus' practice: base units, `_total` for counters. Labels
 have few values: operations come from the dialect's list, statuses are classes.
 """
@@ -7,10 +11,10 @@ have few values: operations come from the dialect's list, statuses are classes.
 from __future__ import annotations
 
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, multiprocess
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -18,19 +22,29 @@ if TYPE_CHECKING:
     from strongroom.store import records
 
 CONTENT_TYPE = prometheus_client.CONTENT_TYPE_PLAIN_0_0_4
+SHARED_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""The client library's own variable."""
 _DURATIONS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
 class Metrics:
     """Counts requests and jobs of this process, and shows what the store holds.
 
+    Args:
+        shared: the directory that `SHARED_VARIABLE` names; None in a lone process.
+
     Attributes:
         usage: set by the composition root: asked at each scrape for the store's totals.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shared: str | None = None) -> None:
         self._registry = CollectorRegistry()
-        prometheus_client.ProcessCollector(registry=self._registry)
+        self._exposed = self._registry
+        if shared is None:
+            prometheus_client.ProcessCollector(registry=self._registry)
+        else:
+            self._exposed = CollectorRegistry()
+            multiprocess.MultiProcessCollector(self._exposed, shared)  # type: ignore[no-untyped-call]  # the library's
         self.usage: Callable[[], Awaitable[records.Usage]] | None = None
         self._requests = Counter(
             "strongroom_requests",
@@ -52,7 +66,10 @@ class Metrics:
             "strongroom_sent_bytes", "Bytes of response bodies.", registry=self._registry
         )
         self._in_flight = Gauge(
-            "strongroom_requests_in_flight", "Requests being answered.", registry=self._registry
+            "strongroom_requests_in_flight",
+            "Requests being answered.",
+            registry=self._registry,
+            multiprocess_mode="livesum",
         )
         self._job_failures = Counter(
             "strongroom_job_failures",
@@ -61,7 +78,12 @@ class Metrics:
             registry=self._registry,
         )
         self._usage_gauges = {
-            name: Gauge(f"strongroom_{name}", text, registry=self._registry)
+            name: Gauge(
+                f"strongroom_{name}",
+                text,
+                registry=self._registry,
+                multiprocess_mode="mostrecent",
+            )
             for name, text in (
                 ("buckets", "Buckets in the catalog."),
                 ("objects", "Objects in the catalog, roughly."),
@@ -69,9 +91,13 @@ class Metrics:
                 ("doomed_blobs", "Blobs that wait to be removed."),
             )
         }
-        Gauge("strongroom_build_info", "Always 1.", ("version",), registry=self._registry).labels(
-            version()
-        ).set(1)
+        Gauge(
+            "strongroom_build_info",
+            "Always 1.",
+            ("version",),
+            registry=self._registry,
+            multiprocess_mode="max",
+        ).labels(version()).set(1)
 
     def begin(self) -> None:
         """Count a request in."""
@@ -102,7 +128,12 @@ class Metrics:
             usage = await self.usage()
             for name, gauge in self._usage_gauges.items():
                 gauge.set(getattr(usage, name))
-        return prometheus_client.generate_latest(self._registry)
+        return prometheus_client.generate_latest(self._exposed)
+
+
+def forget_process(pid: int, shared: str) -> None:
+    """Take what a process that died had under way out of the shared numbers."""
+    multiprocess.mark_process_dead(pid, shared)  # type: ignore[no-untyped-call]  # the library's
 
 
 def version() -> str:

@@ -183,12 +183,15 @@ class Reporter:
         self.log.info("request", **{name: value for name, value in said.items() if value != ""})
 
 
-def reporter(stream: TextIO | None = None, *, worker: int | None = None) -> Reporter:
+def reporter(
+    stream: TextIO | None = None, *, worker: int | None = None, shared: str | None = None
+) -> Reporter:
     """Make the reporter of this process.
 
     Args:
         stream: where lines go; standard error if None.
         worker: number of the worker process, to be said in every line.
+        shared: directory of the metrics that workers share.
     """
     stream = sys.stderr if stream is None else stream
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
@@ -207,7 +210,7 @@ def reporter(stream: TextIO | None = None, *, worker: int | None = None) -> Repo
     )
     if worker is not None:
         log = log.bind(worker=worker)
-    return Reporter(log, metrics.Metrics())
+    return Reporter(log, metrics.Metrics(shared))
 
 
 def keep_listed_fields(

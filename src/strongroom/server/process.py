@@ -34,7 +34,7 @@ DRAIN_S = 30.0
 """How long requests under way may take after SIGTERM; container runtimes often kill at 30."""
 CUT_S = 5.0
 """How long requests that were cut may take to clean up."""
-_CERTIFICATE_CHECK_S = 24 * 3600.0
+CERTIFICATE_CHECK_S = 24 * 3600.0
 _UMASK = 0o077
 METRICS = "metrics"
 """Name of the listener that answers about the server, and never about objects."""
@@ -106,7 +106,7 @@ def serve(
             )
         finally:
             for bound in bounds:
-                bound.sock.close()
+                bound.close()
     return finish(ended)
 
 
@@ -131,10 +131,10 @@ def bind(chosen: settings.Settings) -> list[listeners.Bound]:
     bounds: list[listeners.Bound] = []
     try:
         for name, address, secure in wanted:
-            bounds.append(listeners.bind(name, address, secure=secure))
+            bounds.append(listeners.bind(name, address, secure=secure, processes=chosen.workers))
     except app.StartRefused:
         for bound in bounds:
-            bound.sock.close()
+            bound.close()
         raise
     return bounds
 
@@ -175,7 +175,7 @@ class Process:
 
     Args:
         completed: settings with credentials, master key and absolute data directory.
-        bounds: listening sockets; stay the caller's.
+        bounds: listening sockets; closed when draining begins.
         reporter: the process's.
         renew: returns the certificate to serve with, checked.
         announce: called once everything is served.
@@ -222,7 +222,7 @@ class Process:
         served = starting.result()
         await served.start()
         jobs = background.Background(
-            [background.Job("certificates", _CERTIFICATE_CHECK_S, self._reload)], self._reporter
+            [background.Job("certificates", CERTIFICATE_CHECK_S, self._reload)], self._reporter
         )
         try:
             await self._listen(served)
@@ -254,7 +254,7 @@ class Process:
             ) -> asgi.Adapter:
                 return asgi.Adapter(handle, self._reporter, self._traffic, trusted_proxies=proxies)
 
-            listener = listeners.Listener(bound, make_adapter, self._reporter)
+            listener = listeners.Listener(bound, bound.socks[0], make_adapter, self._reporter)
             await listener.start(pair if bound.secure else None)
             self._listeners.append(listener)
 
@@ -262,6 +262,9 @@ class Process:
         """Stop accepting and wait for answers; False if some were cut."""
         self._reporter.log.info("server.stopping", in_flight=self._traffic.in_flight)
         stops = [asyncio.ensure_future(listener.stop()) for listener in self._listeners]
+        for bound in self._bounds:
+            # Or connections would go on queueing for nobody.
+            bound.close()
         _, pending = await asyncio.wait(stops, timeout=DRAIN_S)
         if not pending:
             return True

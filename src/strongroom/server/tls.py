@@ -4,6 +4,10 @@ The CA lives ten years and is what clients trust; the server certificate is
 renewed under it at a start when it runs out or lacks a name. Both satisfy
 `X509_V_FLAG_X509_STRICT` of OpenSSL 3 (Python 3.13 sets it by default): key
 usage, basic constraints and both key identifiers are present (RFC 5280, 4.2).
+
+`*.localhost` is among the names, yet OpenSSL 3.0 does not accept `attic.localhost`
+by it (observed: it wants two labels after the star). Clients on OpenSSL, boto3
+among them, use path style, or virtual-host style under `--domain`.
 """
 
 from __future__ import annotations
@@ -99,7 +103,7 @@ def ensure(folder: Path, domain: str | None, now: dt.datetime) -> Pair:
         StartRefused: the CA's files are damaged, or only one of them is there.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    pair = Pair(folder / "server.crt", folder / "server.key", folder / "ca.crt")
+    pair = made(folder)
     ca_cert, ca_key = _ensure_ca(folder, now)
     if not _serves(pair, ca_cert, domain, now):
         cert, key = _issue(ca_cert, ca_key, domain, now)
@@ -107,6 +111,11 @@ def ensure(folder: Path, domain: str | None, now: dt.datetime) -> Pair:
         files.write(pair.key, _key_pem(key), 0o600)
         files.write(pair.cert, cert.public_bytes(serialization.Encoding.PEM), 0o644)
     return pair
+
+
+def made(folder: Path) -> Pair:
+    """Return where the generated pair lies, without looking."""
+    return Pair(folder / "server.crt", folder / "server.key", folder / "ca.crt")
 
 
 def _ensure_ca(

@@ -1,8 +1,8 @@
-"""Several processes behind the same sockets.
+"""Several processes behind the same ports.
 
 The parent holds the data directory and the listening sockets, and serves nothing.
-Its workers inherit the sockets and accept from the same queues; when one dies, the
-others go on and connections that wait lose nothing. Settings with their secrets go
+A worker inherits its own socket of each port. When it dies, connections in the queue
+wait for its successor, and the other workers go on. Settings with their secrets go
 down a worker's standard input, never by arguments or environment; the pipe stays
 open, so that a worker notices when its parent is gone. Up standard output comes one
 line when the worker serves.
@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import time
 from asyncio import FIRST_COMPLETED, FIRST_EXCEPTION
 from dataclasses import dataclass
@@ -23,7 +24,18 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from strongroom.server import app, listeners, machine, observe, process, settings
+from strongroom.server import (
+    app,
+    background,
+    home,
+    listeners,
+    machine,
+    metrics,
+    observe,
+    process,
+    settings,
+    tls,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +47,8 @@ RESTART_MIN_S = 0.5
 RESTART_MAX_S = 30.0
 STEADY_S = 60.0
 """A worker that lived so long is restarted without back-off."""
+MAX_FAILURES = 5
+"""A worker that cannot be started so many times in a row ends the server."""
 _STOP_S = process.DRAIN_S + 2 * process.CUT_S
 _LENGTH_BYTES = 4
 
@@ -56,6 +70,7 @@ class Supervisor:
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command
         self._workers: dict[int, _Worker] = {}
+        self._shared = ""
         self._stopping = asyncio.Event()
 
     def serve(
@@ -65,7 +80,9 @@ class Supervisor:
         reporter: observe.Reporter,
     ) -> int:
         """Run the workers until a signal; returns the exit status."""
-        return uvloop.run(self._run(completed, bounds, reporter))
+        with tempfile.TemporaryDirectory(prefix="strongroom-metrics-") as shared:
+            self._shared = shared
+            return uvloop.run(self._run(completed, bounds, reporter))
 
     async def _run(
         self,
@@ -83,6 +100,13 @@ class Supervisor:
             for number in numbers
         ]
         watches: list[asyncio.Future[None]] = []
+
+        async def renew() -> None:
+            process.certificates(completed)
+
+        # Workers look for a new certificate as often by themselves.
+        interval_s = process.CERTIFICATE_CHECK_S
+        jobs = background.Background([background.Job("certificates", interval_s, renew)], reporter)
         try:
             everyone = asyncio.ensure_future(asyncio.wait(starts, return_when=FIRST_EXCEPTION))
             awaited: list[asyncio.Future[Any]] = [everyone, stopping]
@@ -94,6 +118,7 @@ class Supervisor:
                     start.result()
             loop.add_signal_handler(signal.SIGHUP, self._reload, completed, reporter)
             process.announce(bounds, reporter)
+            jobs.start()
             watches = [
                 asyncio.ensure_future(self._keep(number, completed, bounds, reporter))
                 for number in numbers
@@ -101,12 +126,15 @@ class Supervisor:
             awaited = [stopping, *watches]
             await asyncio.wait(awaited, return_when=FIRST_COMPLETED)
         finally:
+            await jobs.close()
             stopping.cancel()
             for task in (*starts, *watches):
                 task.cancel()
             await asyncio.gather(*starts, *watches, return_exceptions=True)
+            for bound in bounds:
+                bound.close()
             drained = await self._end_all(reporter)
-        return 0 if drained else 1
+        return 0 if drained and self._stopping.is_set() else 1
 
     async def _start(
         self,
@@ -122,20 +150,20 @@ class Supervisor:
         """
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith("STRONGROOM_")
-        }
+        } | {metrics.SHARED_VARIABLE: self._shared}
         child = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=environment,
-            pass_fds=[bound.sock.fileno() for bound in bounds],
+            pass_fds=[bound.socks[number - 1].fileno() for bound in bounds],
             # Ctrl-C reaches the whole foreground group; the parent alone decides.
             start_new_session=True,
         )
         self._workers[number] = _Worker(number, child, time.monotonic())
         assert child.stdin is not None, "asked for"
         assert child.stdout is not None, "asked for"
-        child.stdin.write(_pack(number, completed, bounds))
+        child.stdin.write(_pack(number, self._shared, completed, bounds))
         try:
             async with asyncio.timeout(START_S):
                 line = await child.stdout.readline()
@@ -152,11 +180,13 @@ class Supervisor:
         bounds: Sequence[listeners.Bound],
         reporter: observe.Reporter,
     ) -> None:
-        """Restart a worker whenever it ends; never returns."""
+        """Restart a worker whenever it ends; return when that fails too often in a row."""
         pause_s = RESTART_MIN_S
+        failures = 0
         while True:
             worker = self._workers[number]
             status = await worker.child.wait()
+            metrics.forget_process(worker.child.pid, self._shared)
             if time.monotonic() - worker.born_s > STEADY_S:
                 pause_s = RESTART_MIN_S
             reporter.log.error(
@@ -170,10 +200,15 @@ class Supervisor:
             pause_s = min(2 * pause_s, RESTART_MAX_S)
             try:
                 await self._start(number, completed, bounds, reporter)
+                failures = 0
             except app.StartRefused:
+                failures += 1
                 child = self._workers[number].child
                 if child.returncode is None:
                     child.kill()
+                if failures == MAX_FAILURES:
+                    # Its share of the connections would wait for ever.
+                    return
 
     async def _end_all(self, reporter: observe.Reporter) -> bool:
         """Let workers drain, kill those that do not; False if one ended badly."""
@@ -216,8 +251,8 @@ def work(builder: process.Builder) -> int:
     """Serve as a worker: settings and sockets come from the parent by standard input."""
     process.harden()
     machine.tune_allocator()
-    number, completed, bounds = _unpack()
-    reporter = observe.reporter(worker=number)
+    number, shared, completed, bounds = _unpack()
+    reporter = observe.reporter(worker=number, shared=shared)
     observe.route_libraries(reporter)
     ended = uvloop.run(_work(builder, completed, bounds, reporter))
     return process.finish(ended)
@@ -233,7 +268,7 @@ async def _work(
         completed,
         bounds,
         reporter,
-        renew=lambda: process.certificates(completed),
+        renew=lambda: _certificates(completed),
         announce=_say_serving,
     )
     # At the parent's end standard input becomes readable, with nothing to read.
@@ -241,28 +276,41 @@ async def _work(
     return await serving.run(builder)
 
 
+def _certificates(completed: settings.Settings) -> tls.Pair:
+    """Return the certificate to serve with; to renew a generated one is the parent's task."""
+    if completed.tls_cert is not None:
+        return process.certificates(completed)
+    return tls.made(completed.data_dir / home.TLS)
+
+
 def _say_serving() -> None:
     os.write(sys.stdout.fileno(), _SERVING)
 
 
-def _pack(number: int, completed: settings.Settings, bounds: Sequence[listeners.Bound]) -> bytes:
+def _pack(
+    number: int, shared: str, completed: settings.Settings, bounds: Sequence[listeners.Bound]
+) -> bytes:
     table = {
         "number": number,
+        "shared": shared,
         "settings": settings.dump(completed).decode(),
-        "bounds": [[bound.name, bound.sock.fileno(), bound.host, bound.secure] for bound in bounds],
+        "bounds": [
+            [bound.name, bound.socks[number - 1].fileno(), bound.host, bound.secure]
+            for bound in bounds
+        ],
     }
     raw = json.dumps(table).encode()
     return len(raw).to_bytes(_LENGTH_BYTES, "big") + raw
 
 
-def _unpack() -> tuple[int, settings.Settings, list[listeners.Bound]]:
+def _unpack() -> tuple[int, str, settings.Settings, list[listeners.Bound]]:
     length = int.from_bytes(_read_exactly(_LENGTH_BYTES), "big")
     table = json.loads(_read_exactly(length))
     bounds = [
-        listeners.Bound(name, socket.socket(fileno=descriptor), host, secure)
+        listeners.Bound(name, (socket.socket(fileno=descriptor),), host, secure)
         for name, descriptor, host, secure in table["bounds"]
     ]
-    return table["number"], settings.undump(table["settings"].encode()), bounds
+    return table["number"], table["shared"], settings.undump(table["settings"].encode()), bounds
 
 
 def _read_exactly(length: int) -> bytes:

@@ -28,12 +28,18 @@ class NotModified(errors.StrongroomError):
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Conditions of a request; ETags as sent, times in milliseconds."""
+    """Conditions of a request; ETags as sent, times in milliseconds.
+
+    `if_size` and `if_modified_at_ms` are for deletions: the object must have this
+    size, or have been written in this second.
+    """
 
     if_match: str | None = None
     if_none_match: str | None = None
     if_modified_since_ms: int | None = None
     if_unmodified_since_ms: int | None = None
+    if_size: int | None = None
+    if_modified_at_ms: int | None = None
 
     def check_read(self, version: records.Version) -> None:
         """Return if the version may be sent.
@@ -91,6 +97,24 @@ class Conditions:
                     raise errors.PreconditionFailed("If-Match")
 
         return check
+
+    def check_delete(self, current: records.Version | None) -> None:
+        """Return if the object may be deleted; what is gone already, may.
+
+        Runs inside the deletion's transaction.
+
+        Raises:
+            PreconditionFailed: a condition does not hold.
+        """
+        if current is None:
+            return
+        if self.if_match is not None and not _names(self.if_match, current.etag):
+            raise errors.PreconditionFailed("If-Match")
+        if self.if_size is not None and self.if_size != current.size:
+            raise errors.PreconditionFailed("x-amz-if-match-size")
+        second = current.modified_ms // _SECOND_MS
+        if self.if_modified_at_ms is not None and self.if_modified_at_ms // _SECOND_MS != second:
+            raise errors.PreconditionFailed("x-amz-if-match-last-modified-time")
 
 
 NONE = Conditions()

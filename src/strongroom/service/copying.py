@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from strongroom import errors
-from strongroom.crypto import digests
+from strongroom.crypto import digests, marks
 from strongroom.crypto import envelope as envelopes
 from strongroom.keyring import sources
 from strongroom.service import conditions, facets, objects, transfer
@@ -46,6 +46,31 @@ class Source:
     when: conditions.Conditions
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a copy becomes.
+
+    Attributes:
+        bucket: where it goes.
+        key: likewise; may be the source's.
+        owner: canonical user id.
+        customer: the target's customer key; None for the store's.
+        content: what it says about its content; None for what the source says.
+        tags: None for the source's.
+        checksum: algorithm of its checksum; None for the source's.
+        when: conditions on what is there already.
+    """
+
+    bucket: str
+    key: str
+    owner: str
+    customer: sources.CustomerKey | None
+    content: facets.Content | None
+    tags: dict[str, str] | None
+    checksum: str | None
+    when: conditions.Conditions = conditions.NONE
+
+
 class Copying:
     """Copies whole objects, and ranges of them into parts."""
 
@@ -70,29 +95,8 @@ class Copying:
         self._clock_ms = clock_ms
         self._displaced = displaced
 
-    async def copy(
-        self,
-        source: Source,
-        bucket: str,
-        key: str,
-        *,
-        owner: str,
-        customer: sources.CustomerKey | None,
-        content: facets.Content | None,
-        checksum: str | None,
-        when: conditions.Conditions = conditions.NONE,
-    ) -> objects.Found:
-        """Copy an object.
-
-        Args:
-            source: what is copied; its key is judged before anything is written.
-            bucket: the target's bucket.
-            key: the target's key; may be the source's.
-            owner: canonical user id of the target's owner.
-            customer: the target's customer key; None for the store's.
-            content: what the target says about its content; None for what the source says.
-            checksum: algorithm of the target's checksum; None for the source's.
-            when: conditions on the target.
+    async def copy(self, source: Source, target: Target) -> objects.Found:
+        """Copy an object. The source's key is judged before anything is written.
 
         Raises:
             BucketNotFound, ObjectNotFound: the source is not there.
@@ -105,20 +109,24 @@ class Copying:
             size = opened.stored.version.size
             if size > MAX_COPY_BYTES:
                 raise errors.ObjectTooLarge(size, MAX_COPY_BYTES)
-            kept = content or facets.Content(opened.head.content, opened.head.metadata)
+            content, tags = target.content, target.tags
+            if content is None:
+                content = facets.Content(opened.head.content, opened.head.metadata)
+            if tags is None:
+                tags = self._encryption.open_marks(opened.stored).tags
             try:
-                if self._may_share(opened, customer):
-                    return await self._share(
-                        opened, bucket, key, owner, customer, kept, checksum, when
-                    )
+                if self._may_share(opened, target.customer):
+                    return await self._share(opened, target, content, tags)
+                checksum = target.checksum or _kept_checksum(opened.head)
                 return await self._objects.put(
-                    bucket,
-                    key,
-                    self._incoming(opened, 0, size, checksum or _full_checksum(opened.head)),
-                    owner=owner,
-                    customer=customer,
-                    content=kept,
-                    when=when,
+                    target.bucket,
+                    target.key,
+                    self._incoming(opened, 0, size, checksum),
+                    owner=target.owner,
+                    customer=target.customer,
+                    content=content,
+                    tags=tags,
+                    when=target.when,
                 )
             except errors.SourceGone:
                 if not tries_left:
@@ -177,18 +185,14 @@ class Copying:
     async def _share(
         self,
         opened: encryption.Unlocked,
-        bucket: str,
-        key: str,
-        owner: str,
-        customer: sources.CustomerKey | None,
+        target: Target,
         content: facets.Content,
-        checksum: str | None,
-        when: conditions.Conditions,
+        tags: dict[str, str],
     ) -> objects.Found:
         """Write an envelope around the source's body."""
         version = opened.stored.version
         known = opened.head.checksums if opened.head.checksum_type == objects.FULL_OBJECT else {}
-        wanted = checksum or next(iter(opened.head.checksums), objects.DEFAULT_CHECKSUM)
+        wanted = target.checksum or _kept_checksum(opened.head) or objects.DEFAULT_CHECKSUM
         plain_etag = version.mode == sources.SERVER_MODE
         needs_md5 = plain_etag and "-" in version.etag
         needs_checksum = wanted not in known
@@ -200,7 +204,9 @@ class Copying:
                 etag = running.md5().hex()
         if not plain_etag:
             etag = digests.opaque_etag(self._random_bytes)
-        locked = self._encryption.lock(bucket, key, customer, data_key=opened.data_key)
+        locked = self._encryption.lock(
+            target.bucket, target.key, target.customer, data_key=opened.data_key
+        )
         head = envelopes.Head(
             checksums={wanted: known[wanted]},
             checksum_type=objects.FULL_OBJECT,
@@ -217,15 +223,17 @@ class Copying:
             etag=etag,
             size=version.size,
             modified_ms=self._clock_ms(),
-            owner=owner,
+            owner=target.owner,
+            encoded_marks=self._encryption.seal_marks(locked.binding, marks.Marks(tags)),
             blobs=(),
             random_bytes=self._random_bytes,
         )
         await self._catalog.put_version(
-            dataclasses.replace(draft, shares=version), when.guard(bucket, key)
+            dataclasses.replace(draft, shares=version),
+            target.when.guard(target.bucket, target.key),
         )
         self._displaced()
-        return objects.Found(draft.version, head)
+        return objects.Found(draft.version, head, len(tags))
 
     async def _hash(
         self, opened: encryption.Unlocked, checksum: str | None, *, md5: bool
@@ -262,6 +270,6 @@ class Copying:
             raise errors.SourceGone(version.bucket, version.key) from error
 
 
-def _full_checksum(head: envelopes.Head) -> str | None:
+def _kept_checksum(head: envelopes.Head) -> str | None:
     """Return the algorithm that a copy of this version keeps."""
     return next(iter(head.checksums), None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from strongroom import errors
 from strongroom.crypto import envelope as envelopes
+from strongroom.crypto import marks
 from strongroom.keyring import sources
 
 if TYPE_CHECKING:
@@ -157,6 +158,27 @@ class Encryption:
         _check_place(draft, upload)
         body_key, head_key = envelopes.open_escrow(store_key.secret, upload.upload_id, sealed)
         return Finishable(draft, draft.open_head(head_key, upload.upload_id), body_key, head_key)
+
+    def seal_marks(self, binding: envelopes.Binding, found: marks.Marks) -> bytes:
+        """Encode the marks of a version, the number of the store key in front."""
+        number = self._store_keys.current.number
+        row_key = self._store_keys.row_key(number)
+        return b"%d:" % number + found.encode(
+            row_key, binding.bucket, binding.key, binding.generation
+        )
+
+    def open_marks(self, stored: records.Stored) -> marks.Marks:
+        """Read the marks of a version; no customer key is needed.
+
+        Raises:
+            NotAuthentic: they are not what was written there.
+        """
+        version = stored.version
+        number, _, encoded = stored.marks.partition(b":")
+        if not number.isdigit():
+            raise errors.NotAuthentic("the marks of a version name no store key")
+        row_key = self._store_keys.row_key(int(number))
+        return marks.Marks.parse(encoded, row_key, version.bucket, version.key, version.generation)
 
     def _source(
         self,

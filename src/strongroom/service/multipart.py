@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from strongroom import errors
 from strongroom.crypto import body as bodies
-from strongroom.crypto import digests, geometry
+from strongroom.crypto import digests, geometry, marks
 from strongroom.crypto import envelope as envelopes
 from strongroom.keyring import sources
 from strongroom.service import conditions, objects
@@ -34,6 +34,9 @@ MAX_PART_BYTES = 5 * 1024**3
 MAX_UPLOAD_BYTES = 50 * 1024**4
 
 _UPLOAD_ID_BYTES = 48
+_TAG: Final = "tag:"
+"""Before a tag's name, among the content headers of an upload's sealed draft. No header has it."""
+
 _FULL_OBJECT_ONLY: Final = frozenset({"CRC64NVME"})
 _COMPOSITE_ONLY: Final = frozenset({"SHA1", "SHA256"})
 
@@ -117,6 +120,7 @@ class Multipart:
         owner: str,
         customer: sources.CustomerKey | None,
         content: facets.Content,
+        tags: dict[str, str],
         checksum: str | None,
         checksum_type: str | None,
     ) -> records.Upload:
@@ -135,7 +139,10 @@ class Multipart:
             key_fields=locked.key_fields,
             wrapped=locked.wrapped,
             escrow=self._encryption.seal_escrow(upload_id, locked),
-            head=envelopes.Head(content=content.headers, metadata=content.metadata),
+            head=envelopes.Head(
+                content={**content.headers, **{_TAG + name: tags[name] for name in tags}},
+                metadata=content.metadata,
+            ),
             head_key=locked.head_key,
             random_bytes=self._random_bytes,
         )
@@ -282,6 +289,7 @@ class Multipart:
             computed = checksums.get(algorithm, b"")
             if not hmac.compare_digest(digest, computed):
                 raise errors.DigestMismatch(algorithm, digest, computed)
+        content, tags = _without_tags(opened.head.content)
         final = objects.seal_version(
             opened.draft.binding,
             opened.draft.key_fields,
@@ -294,6 +302,7 @@ class Multipart:
             ),
             head=dataclasses.replace(
                 opened.head,
+                content=content,
                 checksums=checksums,
                 checksum_type=upload.checksum_type,
                 visible_parts=tuple(part.size for part in chosen),
@@ -302,6 +311,7 @@ class Multipart:
             size=size,
             modified_ms=self._clock_ms(),
             owner=upload.owner,
+            encoded_marks=self._encryption.seal_marks(opened.draft.binding, marks.Marks(tags)),
             blobs=(),
             random_bytes=self._random_bytes,
         )
@@ -331,9 +341,12 @@ class Multipart:
         done = await self._catalog.completion(bucket, key, upload_id)
         if done is None:
             raise errors.UploadNotFound(upload_id)
-        stored = await self._catalog.current(bucket, key)
+        # Overwritten or deleted since: there is no object that the answer could describe.
+        try:
+            stored = await self._catalog.current(bucket, key)
+        except errors.ObjectNotFound as error:
+            raise errors.UploadNotFound(upload_id) from error
         if stored.version.generation != done.generation:
-            # Overwritten since: there is no object any more that the answer could describe.
             raise errors.UploadNotFound(upload_id)
         mode = stored.version.mode
         if mode == sources.CUSTOMER_MODE and customer is None:
@@ -358,6 +371,15 @@ class Multipart:
             if part.size < MIN_PART_BYTES:
                 raise errors.PartTooSmall(part.number, part.size, MIN_PART_BYTES, part.etag)
         return chosen
+
+
+def _without_tags(content: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Part what a draft's head holds into content headers and tags."""
+    headers = {name: value for name, value in content.items() if not name.startswith(_TAG)}
+    tags = {
+        name.removeprefix(_TAG): value for name, value in content.items() if name.startswith(_TAG)
+    }
+    return headers, tags
 
 
 def _part_checksums(

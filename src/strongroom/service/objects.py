@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from strongroom import errors
 from strongroom.crypto import body as bodies
-from strongroom.crypto import digests, geometry
+from strongroom.crypto import digests, geometry, marks
 from strongroom.crypto import envelope as envelopes
 from strongroom.keyring import sources
 from strongroom.service import conditions, facets
@@ -41,11 +42,13 @@ class Found:
     Attributes:
         version: its row.
         head: what its envelope seals: checksums, content headers, user metadata.
+        tags: how many tags it has.
         part_checksums: those of the part that was asked for by its number.
     """
 
     version: records.Version
     head: envelopes.Head
+    tags: int
     part_checksums: Mapping[str, bytes] | None = None
 
 
@@ -94,6 +97,7 @@ class Objects:
         owner: str,
         customer: sources.CustomerKey | None,
         content: facets.Content,
+        tags: dict[str, str],
         when: conditions.Conditions = conditions.NONE,
     ) -> Found:
         """Store a body as the current version of a key.
@@ -140,12 +144,13 @@ class Objects:
                 size=incoming.length,
                 modified_ms=self._clock_ms(),
                 owner=owner,
+                encoded_marks=self._encryption.seal_marks(locked.binding, marks.Marks(tags)),
                 blobs=(received.blob,),
                 random_bytes=self._random_bytes,
             )
             await received.commit(self._catalog.put_version(draft, when.guard(bucket, key)))
         self._displaced()
-        return Found(draft.version, head)
+        return Found(draft.version, head, len(tags))
 
     async def head(
         self,
@@ -165,7 +170,7 @@ class Objects:
         """
         opened = await self.unlock(bucket, key, customer)
         when.check_read(opened.stored.version)
-        return _found(opened, extent)
+        return self._found(opened, extent)
 
     async def unlock(
         self, bucket: str, key: str, customer: sources.CustomerKey | None
@@ -212,7 +217,7 @@ class Objects:
                 if not tries_left:
                     raise
                 continue
-            return Opened(_found(opened, extent), start, end, Pieces(first, pieces))
+            return Opened(self._found(opened, extent), start, end, Pieces(first, pieces))
         raise AssertionError("the last try returns or raises")
 
     async def parts(
@@ -224,7 +229,7 @@ class Objects:
             what `unlock` raises.
         """
         opened = await self.unlock(bucket, key, customer)
-        found = Found(opened.stored.version, opened.head)
+        found = self._found(opened, None)
         if not opened.head.visible_parts:
             return found, []
         body = bodies.parse(opened.stored.body)
@@ -257,6 +262,41 @@ class Objects:
         finally:
             self._pins.release(blob_ids)
 
+    def _found(self, opened: encryption.Unlocked, extent: facets.Extent | None) -> Found:
+        part_checksums: Mapping[str, bytes] | None = None
+        if isinstance(extent, facets.PartNumber) and opened.head.visible_parts:
+            extent.resolve(opened.stored.version.size, opened.head.visible_parts)
+            rows = bodies.parse(opened.stored.body).open_checksums(opened.data_key.body_key())
+            row = rows[extent.number - 1]
+            part_checksums = {name: row[name] for name in opened.head.checksums if name in row}
+        tags = len(self._encryption.open_marks(opened.stored).tags)
+        return Found(opened.stored.version, opened.head, tags, part_checksums)
+
+    async def tags(self, bucket: str, key: str) -> dict[str, str]:
+        """Return an object's tags; no customer key is needed.
+
+        Raises:
+            ObjectNotFound: there is none.
+            NotAuthentic: they are not what was written there.
+        """
+        stored = await self._catalog.current(bucket, key)
+        return self._encryption.open_marks(stored).tags
+
+    async def set_tags(self, bucket: str, key: str, tags: dict[str, str]) -> None:
+        """Replace an object's tags; no customer key is needed.
+
+        Raises:
+            ObjectNotFound: there is none.
+            NotAuthentic: its marks are not what was written there.
+        """
+        stored = await self._catalog.current(bucket, key)
+        changed = dataclasses.replace(self._encryption.open_marks(stored), tags=tags)
+        version = stored.version
+        binding = envelopes.Binding(version.mode, bucket, key, version.generation)
+        await self._catalog.set_marks(
+            bucket, key, version.generation, self._encryption.seal_marks(binding, changed)
+        )
+
     async def delete(
         self, bucket: str, key: str, *, when: conditions.Conditions = conditions.NONE
     ) -> records.Version | None:
@@ -264,23 +304,12 @@ class Objects:
 
         Raises:
             BucketNotFound: there is no such bucket.
-            PreconditionFailed, ObjectNotFound: a condition does not hold.
+            PreconditionFailed: a condition does not hold.
         """
-        gone = await self._catalog.delete_version(bucket, key, when.guard(bucket, key))
+        gone = await self._catalog.delete_version(bucket, key, when.check_delete)
         if gone is not None:
             self._displaced()
         return gone
-
-
-def _found(opened: encryption.Unlocked, extent: facets.Extent | None) -> Found:
-    part_checksums: Mapping[str, bytes] | None = None
-    if isinstance(extent, facets.PartNumber) and opened.head.visible_parts:
-        extent.resolve(opened.stored.version.size, opened.head.visible_parts)
-        rows = bodies.parse(opened.stored.body).open_checksums(opened.data_key.body_key())
-        names = opened.head.checksums
-        row = rows[extent.number - 1]
-        part_checksums = {name: row[name] for name in names if name in row}
-    return Found(opened.stored.version, opened.head, part_checksums)
 
 
 class Pieces:
@@ -316,6 +345,7 @@ def seal_version(
     size: int,
     modified_ms: int,
     owner: str,
+    encoded_marks: bytes,
     blobs: tuple[records.NewBlob, ...],
     random_bytes: Callable[[int], bytes],
 ) -> records.Draft:
@@ -346,4 +376,4 @@ def seal_version(
         checksum_algorithms=tuple(sorted(head.checksums)),
         checksum_type=head.checksum_type if head.checksums else "",
     )
-    return records.Draft(version, envelope.encode(), body, blobs)
+    return records.Draft(version, envelope.encode(), body, encoded_marks, blobs)

@@ -378,6 +378,8 @@ class Transfer:
             NotAuthentic: a blob is not what was written.
             BlobMissing: a blob is gone.
         """
+        if body.layers != 1:
+            raise errors.NotAuthentic("the body record names layers that nothing here writes")
         sizes = [part.plain_bytes for part in body.parts]
         if start == end:
             # An empty body has one segment, which is verified all the same.

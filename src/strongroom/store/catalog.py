@@ -162,6 +162,15 @@ class Catalog(Protocol):
         """
         ...
 
+    async def set_marks(self, bucket: str, key: str, generation: bytes, marks: bytes) -> None:
+        """Replace the marks of a version; nothing else of it changes.
+
+        Raises:
+            BucketNotFound: there is no such bucket.
+            ObjectNotFound: that version is gone.
+        """
+        ...
+
     async def delete_version(
         self, bucket: str, key: str, guard: Guard = no_guard
     ) -> records.Version | None:

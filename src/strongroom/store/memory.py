@@ -37,6 +37,7 @@ class _Entry:
     version: records.Version
     envelope: bytes
     body: _Body
+    marks: bytes
 
 
 @dataclass(slots=True)
@@ -204,7 +205,7 @@ class MemoryCatalog:
         entry = self._bucket(bucket).entries.get(key.encode())
         if entry is None:
             raise errors.ObjectNotFound(bucket, key)
-        return records.Stored(entry.version, entry.envelope, entry.body.record)
+        return records.Stored(entry.version, entry.envelope, entry.body.record, entry.marks)
 
     async def put_version(
         self, draft: records.Draft, guard: catalog.Guard = catalog.no_guard
@@ -218,6 +219,14 @@ class MemoryCatalog:
             else:
                 body = _Body(draft.body, 1, self._hold(*draft.blobs))
             self._replace(bucket, draft, body)
+
+    async def set_marks(self, bucket: str, key: str, generation: bytes, marks: bytes) -> None:
+        """See the port."""
+        with self._lock:
+            entry = self._bucket(bucket).entries.get(key.encode())
+            if entry is None or entry.version.generation != generation:
+                raise errors.ObjectNotFound(bucket, key)
+            entry.marks = marks
 
     async def delete_version(
         self, bucket: str, key: str, guard: catalog.Guard = catalog.no_guard
@@ -424,7 +433,7 @@ class MemoryCatalog:
     def _replace(self, bucket: _Bucket, draft: records.Draft, body: _Body) -> None:
         key = draft.version.key.encode()
         before = bucket.entries.get(key)
-        bucket.entries[key] = _Entry(draft.version, draft.envelope, body)
+        bucket.entries[key] = _Entry(draft.version, draft.envelope, body, draft.marks)
         if before is None:
             insort(bucket.keys, key)
         else:

@@ -92,11 +92,12 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A version with what opens it: envelope and body record, both encoded."""
+    """A version with what opens it: envelope, body record and marks, all encoded."""
 
     version: Version
     envelope: bytes
     body: bytes
+    marks: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,7 @@ class Draft:
         version: the row.
         envelope: encoded envelope, stored under `version.generation`.
         body: encoded body record.
+        marks: encoded marks (tags and the like), which `set_marks` may replace.
         blobs: what the body consists of. Empty when a transaction takes the
             blobs from an upload's parts instead, or shares a body.
         shares: the version whose body this one shares; `body` is then its body
@@ -139,6 +141,7 @@ class Draft:
     version: Version
     envelope: bytes
     body: bytes
+    marks: bytes
     blobs: tuple[NewBlob, ...] = ()
     shares: Version | None = None
 

@@ -44,6 +44,9 @@ async def copy_object(call: Call) -> Result:
         raise facets.bad_argument(
             "x-amz-metadata-directive", directive, "Unknown metadata directive."
         )
+    tagging = params.get("TaggingDirective", "COPY")
+    if tagging not in _DIRECTIVES:
+        raise facets.bad_argument("x-amz-tagging-directive", tagging, "Unknown tagging directive.")
     itself = (source.bucket, source.key) == (call.place.name, params["Key"])
     if itself and directive == "COPY" and not any(member in params for member in _CHANGES):
         raise Refused(
@@ -55,13 +58,16 @@ async def copy_object(call: Call) -> Result:
     named = params.get("ChecksumAlgorithm")
     found = await services.of(call).copying.copy(
         source,
-        call.place.name,
-        params["Key"],
-        owner=call.principal.user_id,
-        customer=customer,
-        content=facets.content(params) if directive == "REPLACE" else None,
-        checksum=facets.known_algorithm(named) if named is not None else None,
-        when=facets.read_conditions(params),
+        copying.Target(
+            bucket=call.place.name,
+            key=params["Key"],
+            owner=call.principal.user_id,
+            customer=customer,
+            content=facets.content(params) if directive == "REPLACE" else None,
+            tags=facets.tags(params) if tagging == "REPLACE" else None,
+            checksum=facets.known_algorithm(named) if named is not None else None,
+            when=facets.read_conditions(params),
+        ),
     )
     version = found.version
     return {

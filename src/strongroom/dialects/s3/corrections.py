@@ -1,8 +1,7 @@
 """What S3 does on the wire and its vendored model does not say.
 
-Sources, unless a line names another: the "Response Syntax" of each operation in
-the Amazon S3 API Reference; what is printed although empty, and the statuses, as
-recorded from S3 by other servers' test suites.
+Source, unless a line names another: the "Response Syntax" and the examples of each
+operation in the Amazon S3 API Reference.
 """
 
 from __future__ import annotations
@@ -18,7 +17,8 @@ if TYPE_CHECKING:
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 # Root elements of replies whose output is the document itself. Where a payload
-# member is the document, its own name is the root.
+# member is the document, its own name is the root. Not confirmed, and harmless since
+# clients read past the root: CreateSession and the two about annotations.
 ROOTS = {
     "CompleteMultipartUpload": "CompleteMultipartUploadResult",
     "CreateMultipartUpload": "InitiateMultipartUploadResult",
@@ -56,7 +56,8 @@ ROOTS = {
 }
 
 # Elements that stand in a reply even if there is nothing to say; clients written
-# by hand read them without asking. What follows from the request (Name, MaxKeys,
+# by hand read them without asking. The choice is ours where the examples differ
+# among themselves. What follows from the request (Name, MaxKeys,
 # the markers it sent) the handler gives.
 ALWAYS: Mapping[str, Mapping[str, Any]] = {
     "ListBuckets": {"Buckets": ()},
@@ -88,6 +89,7 @@ ALWAYS: Mapping[str, Mapping[str, Any]] = {
 }
 
 # The model has the 204 of deletions. Setting a policy answers so, too.
+# Source: PutBucketPolicy, sample response; the text beside it says 200.
 SUCCESS = {"PutBucketPolicy": 204}
 
 # `<LocationConstraint xmlns="…">eu-west-1</LocationConstraint>`: the output's one

@@ -13,6 +13,7 @@ import binascii
 import hashlib
 import hmac
 import re
+import unicodedata
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -37,6 +38,11 @@ _KEYS_MUST: Final = "Requests specifying Server Side Encryption with Customer pr
 MAX_PARTS_LISTED: Final = 1000
 """Parts on one page. Source: S3 API reference, ListParts, MaxParts."""
 
+MAX_TAGS: Final = 10
+MAX_TAG_KEY: Final = 128
+MAX_TAG_VALUE: Final = 256
+"""Tags of an object, and their length in characters."""
+
 CONTENT_MEMBERS: Final = {
     "CacheControl": "cache-control",
     "ContentDisposition": "content-disposition",
@@ -60,6 +66,10 @@ BLOCKED_MODES: Final = "blocked-encryption-types"
 """Bucket setting: modes that writes may not use, separated by commas."""
 _MAX_INTEGER = 2**31 - 1
 _TOKEN_VERSION = b"1"
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_UNSENDABLE = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
+"""Names and values of headers. Source: RFC 9110, 5.1 and 5.5."""
+_POSITION_DIGITS = 18
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
@@ -146,7 +156,7 @@ def content(params: Mapping[str, Any]) -> facets.Content:
     """Read content headers and user metadata.
 
     Raises:
-        Refused: the metadata is too large.
+        Refused: the metadata is too large, or cannot stand in headers.
     """
     headers = {
         wire_name: params[member]
@@ -165,6 +175,13 @@ def content(params: Mapping[str, Any]) -> facets.Content:
     size = sum(len(name) + len(value) for name, value in metadata.items())
     if size > MAX_METADATA_BYTES:
         raise Refused("MetadataTooLarge", Size=str(size), MaxSizeAllowed=str(MAX_METADATA_BYTES))
+    # What came as a parameter of a presigned URL can be anything. An object must not be
+    # stored with what its reader's answer could not hold.
+    for name, value in (*headers.items(), *metadata.items()):
+        if _UNSENDABLE.search(value) is not None or _NAME.fullmatch(name) is None:
+            raise Refused(
+                "InvalidArgument", "A header cannot have this name or value.", ArgumentName=name
+            )
     return facets.Content(headers, metadata)
 
 
@@ -304,14 +321,14 @@ def copy_range(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     match = _RANGE.fullmatch(text.strip())
-    if match is None or not all(match.groups()) or int(match[2]) < int(match[1]):
+    if match is None or not all(match.groups()) or _position(match[2]) < _position(match[1]):
         raise bad_argument(
             "x-amz-copy-source-range",
             text,
             "The x-amz-copy-source-range value must be of the form bytes=first-last where first and"
             " last are the zero-based offsets of the first and last bytes to copy",
         )
-    return int(match[1]), int(match[2]) + 1
+    return _position(match[1]), _position(match[2]) + 1
 
 
 def _milliseconds(moment: datetime | None) -> int | None:
@@ -327,10 +344,18 @@ def byte_range(text: str | None) -> facets.ByteRange | None:
         return None
     first, last = match.groups()
     if not first:
-        return facets.ByteRange(None, int(last), text) if last else None
-    if last and int(last) < int(first):
+        return facets.ByteRange(None, _position(last), text) if last else None
+    if last and _position(last) < _position(first):
         return None
-    return facets.ByteRange(int(first), int(last) if last else None, text)
+    return facets.ByteRange(_position(first), _position(last) if last else None, text)
+
+
+def _position(digits: str) -> int:
+    """Read a position; one beyond any object may become another such.
+
+    `int` refuses thousands of digits, which a header may well have.
+    """
+    return int(digits.lstrip("0")[:_POSITION_DIGITS] or "0")
 
 
 def moment(milliseconds: int) -> datetime:
@@ -351,20 +376,96 @@ def version_reply(version: records.Version) -> Result:
 
 
 def delete_conditions(params: Mapping[str, Any]) -> conditions.Conditions:
-    """Read the condition of a deletion, from the request or from an entry of its document.
+    """Read the conditions of a deletion, from the request or from an entry of its document."""
+    return conditions.Conditions(
+        if_match=params.get("IfMatch") or params.get("ETag"),
+        if_size=params.get("IfMatchSize", params.get("Size")),
+        if_modified_at_ms=_milliseconds(
+            params.get("IfMatchLastModifiedTime") or params.get("LastModifiedTime")
+        ),
+    )
+
+
+def tags(params: Mapping[str, Any]) -> dict[str, str]:
+    """Read the tags of an `x-amz-tagging` header.
 
     Raises:
-        Refused: a condition that S3 knows in directory buckets only.
+        Refused: it is no query string, or a tag is not allowed.
     """
-    for member, name in (
-        ("IfMatchLastModifiedTime", "x-amz-if-match-last-modified-time"),
-        ("IfMatchSize", "x-amz-if-match-size"),
-        ("LastModifiedTime", "LastModifiedTime"),
-        ("Size", "Size"),
-    ):
-        if member in params:
-            raise Refused("NotImplemented", Header=name)
-    return conditions.Conditions(if_match=params.get("IfMatch") or params.get("ETag"))
+    text: str | None = params.get("Tagging")
+    if not text:
+        return {}
+    found: dict[str, str] = {}
+    for piece in text.encode("latin-1").split(b"&"):
+        name, _, value = piece.partition(b"=")
+        try:
+            decoded = _form_text(name)
+            if not decoded or decoded in found:
+                raise _bad_tagging(text)
+            found[decoded] = _form_text(value)
+        except UnicodeDecodeError:
+            raise _bad_tagging(text) from None
+    return checked_tags(found)
+
+
+def _form_text(raw: bytes) -> str:
+    return unquote_to_bytes(raw.replace(b"+", b" ")).decode()
+
+
+def _bad_tagging(text: str) -> Refused:
+    return bad_argument(
+        "x-amz-tagging",
+        text,
+        "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters"
+        " without tag name duplicates.",
+    )
+
+
+def tag_set(document: Mapping[str, Any]) -> dict[str, str]:
+    """Read the tags of a Tagging document.
+
+    Raises:
+        Refused: a tag is not allowed, or stands there twice.
+    """
+    found: dict[str, str] = {}
+    for tag in document.get("TagSet", ()):
+        if "Key" not in tag or "Value" not in tag:
+            raise Refused("MalformedXML")
+        if tag["Key"] in found:
+            raise Refused(
+                "InvalidTag", "Cannot provide multiple Tags with the same key", TagKey=tag["Key"]
+            )
+        found[tag["Key"]] = tag["Value"]
+    return checked_tags(found)
+
+
+def checked_tags(found: dict[str, str]) -> dict[str, str]:
+    """Return tags if an object may have them.
+
+    Source: S3 user guide, "Categorizing your objects using tags".
+
+    Raises:
+        Refused: too many, too long, or with characters that are not allowed.
+    """
+    if len(found) > MAX_TAGS:
+        raise Refused("InvalidTag", f"Object tags cannot be greater than {MAX_TAGS}")
+    for name, value in found.items():
+        if not name or len(name) > MAX_TAG_KEY or not _is_tag_text(name):
+            raise Refused("InvalidTag", "The TagKey you have provided is invalid", TagKey=name)
+        if len(value) > MAX_TAG_VALUE or not _is_tag_text(value):
+            raise Refused(
+                "InvalidTag",
+                "The TagValue you have provided is invalid",
+                TagKey=name,
+                TagValue=value,
+            )
+    return found
+
+
+def _is_tag_text(text: str) -> bool:
+    return all(
+        unicodedata.category(character)[0] in "LZN" or character in "_.:/=+-@" for character in text
+    )
 
 
 def http_date(moment: datetime) -> str:

@@ -86,6 +86,13 @@ FAULTS: Final[dict[str, tuple[int, str]]] = {
     ),
     "InvalidRange": (416, "The requested range is not satisfiable"),
     "InvalidRequest": (400, "Invalid Request"),
+    "InvalidTag": (
+        400,
+        (
+            "The tag provided was not a valid tag. This error can occur if the tag did not pass"
+            " input validation."
+        ),
+    ),
     "InvalidStorageClass": (400, "The storage class you specified is not valid"),
     "InvalidURI": (400, "Couldn't parse the specified URI."),
     "KeyTooLongError": (400, "Your key is too long"),
@@ -191,6 +198,15 @@ def _malformed_value(error: Any) -> Refused:
     return Refused("InvalidArgument", ArgumentName=error.wire_name, ArgumentValue=error.value)
 
 
+def _missing_value(error: Any) -> Refused:
+    if error.where == "body":
+        return Refused("MissingRequestBodyError")
+    return Refused(
+        "InvalidArgument" if error.where == "query" else "InvalidRequest",
+        f"Missing required parameter for this request: '{error.wire_name}'",
+    )
+
+
 def _internal(_error: Any) -> Refused:
     return Refused("InternalError")
 
@@ -265,10 +281,7 @@ DOMAIN: Final[dict[type[errors.StrongroomError], Callable[[Any], Refused]]] = {
     errors.InvalidBucketName: lambda e: Refused("InvalidBucketName", BucketName=e.bucket),
     errors.MalformedDocument: lambda _: Refused("MalformedXML"),
     errors.MalformedValue: _malformed_value,
-    errors.MissingValue: lambda e: Refused(
-        "InvalidArgument" if e.where == "query" else "InvalidRequest",
-        f"Missing required parameter for this request: '{e.wire_name}'",
-    ),
+    errors.MissingValue: _missing_value,
     conditions.NotModified: lambda _: Refused("NotModified"),
     errors.BlobMissing: _internal,
     errors.StoreFull: lambda _: Refused("StoreFull"),

@@ -46,6 +46,7 @@ async def create_multipart_upload(call: Call) -> Result:
         owner=call.principal.user_id,
         customer=customer,
         content=facets.content(params),
+        tags=facets.tags(params),
         checksum=algorithm,
         checksum_type=kind,
     )

@@ -26,7 +26,6 @@ UNSERVED: Final = {
     "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
     "SSEKMSEncryptionContext": "x-amz-server-side-encryption-context",
     "BucketKeyEnabled": "x-amz-server-side-encryption-bucket-key-enabled",
-    "Tagging": "x-amz-tagging",
     "ObjectLockMode": "x-amz-object-lock-mode",
     "ObjectLockRetainUntilDate": "x-amz-object-lock-retain-until-date",
     "ObjectLockLegalHoldStatus": "x-amz-object-lock-legal-hold",
@@ -89,6 +88,7 @@ async def put_object(call: Call) -> Result:
         owner=call.principal.user_id,
         customer=customer,
         content=facets.content(params),
+        tags=facets.tags(params),
         when=facets.read_conditions(params),
     )
     version = found.version
@@ -110,6 +110,8 @@ def _found(found: objects.Found, params: dict[str, Any]) -> Result:
         **facets.encryption_reply(version.mode, params),
         **facets.version_reply(version),
     }
+    if found.tags:
+        reply["TagCount"] = found.tags
     for member, override in _OVERRIDES.items():
         if override in params:
             value = params[override]

@@ -6,14 +6,22 @@ from importlib import resources
 from typing import Final
 
 from strongroom.dialects import operation
-from strongroom.dialects.s3 import buckets, copying, corrections, listing, multipart, objects
+from strongroom.dialects.s3 import (
+    buckets,
+    copying,
+    corrections,
+    listing,
+    multipart,
+    objects,
+    tagging,
+)
 from strongroom.wire import binding, model
 
 MODEL: Final = model.load(
     resources.files("strongroom.dialects.s3").joinpath("model.json").read_bytes()
 )
 BINDINGS: Final = binding.compile_operations(MODEL, corrections.CORRECTIONS)
-HANDLERS: Final = operation.collect(objects, copying, multipart, listing, buckets)
+HANDLERS: Final = operation.collect(objects, tagging, copying, multipart, listing, buckets)
 
 _LATER = "not in this release"
 _DIRECTORY = "directory buckets are AWS's own kind of storage"

@@ -41,6 +41,11 @@ _CREDENTIAL_FORM = "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request"
 _NO_MECHANISM = (
     "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
 )
+_CUSTOMER_ALGORITHM = "x-amz-server-side-encryption-customer-algorithm"
+_CUSTOMER_KEY = (
+    "x-amz-server-side-encryption-customer-key",
+    "x-amz-server-side-encryption-customer-key-md5",
+)
 _HEX_256 = re.compile(r"[0-9a-fA-F]{64}")
 _AMZ_DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 
@@ -507,7 +512,10 @@ def _check_time(claim: Claim, now: datetime) -> None:
 def _check_signed_headers(claim: Claim, request: message.Request) -> None:
     """Refuse a request whose host, or an x-amz-* header of which, is not signed.
 
-    Otherwise whoever holds a presigned URL could add headers to it.
+    Otherwise whoever holds a presigned URL could add headers to it. One may: a URL that
+    was signed for SSE-C says so by the algorithm, and whoever uses it brings the key.
+    Source: S3 user guide, "Using server-side encryption with customer-provided keys",
+    "Presigned URLs and SSE-C".
     """
     signed = claim.signed_headers
     missing = [] if "host" in signed else ["host"]
@@ -516,12 +524,24 @@ def _check_signed_headers(claim: Claim, request: message.Request) -> None:
             name = raw_name.decode("latin-1")
             if name not in signed and name not in missing:
                 missing.append(name)
+    if not missing or claim.expires_s is None:
+        pass
+    elif _CUSTOMER_ALGORITHM in signed or _names_algorithm(request.raw_query):
+        missing = [name for name in missing if name not in _CUSTOMER_KEY]
     if missing:
         raise Refused(
             "AccessDenied",
             "There were headers present in the request which were not signed",
             HeadersNotSigned=", ".join(missing),
         )
+
+
+def _names_algorithm(raw_query: bytes) -> bool:
+    """Whether a parameter, which is signed like all of them, stands for the algorithm's header."""
+    return any(
+        canonical.decode(name).lower() == _CUSTOMER_ALGORITHM.encode()
+        for name, _ in canonical.split(raw_query)
+    )
 
 
 # What is signed.

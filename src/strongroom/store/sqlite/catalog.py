@@ -179,6 +179,10 @@ class SqliteCatalog:
         """See the port."""
         await self._write(writes.put_version, draft, guard)
 
+    async def set_marks(self, bucket: str, key: str, generation: bytes, marks: bytes) -> None:
+        """See the port."""
+        await self._write(writes.set_marks, bucket, key, generation, marks)
+
     async def delete_version(
         self, bucket: str, key: str, guard: catalog.Guard = catalog.no_guard
     ) -> records.Version | None:

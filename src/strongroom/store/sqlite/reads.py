@@ -65,7 +65,7 @@ def bucket(conn: sqlite3.Connection, name: str) -> records.Bucket:
 def current(conn: sqlite3.Connection, bucket: str, key: str) -> records.Stored:
     """See the port."""
     row = conn.execute(
-        f"SELECT {rows.VERSION}, e.envelope, o.record FROM buckets b"
+        f"SELECT {rows.VERSION}, e.envelope, o.record, e.marks FROM buckets b"
         " LEFT JOIN versions v ON v.bucket_id = b.bucket_id AND v.key = ?"
         " LEFT JOIN envelopes e ON e.envelope_id = v.envelope_id"
         " LEFT JOIN bodies o ON o.body_id = e.body_id"
@@ -76,7 +76,7 @@ def current(conn: sqlite3.Connection, bucket: str, key: str) -> records.Stored:
         raise errors.BucketNotFound(bucket)
     if row[0] is None:
         raise errors.ObjectNotFound(bucket, key)
-    return records.Stored(rows.to_version(bucket, row[:-2]), row[-2], row[-1])
+    return records.Stored(rows.to_version(bucket, row[:-3]), *row[-3:])
 
 
 def blob_refs(

@@ -109,6 +109,19 @@ def put_version(conn: sqlite3.Connection, draft: records.Draft, guard: catalog.G
     _make_current(conn, bucket_id, draft, body_id, current)
 
 
+def set_marks(
+    conn: sqlite3.Connection, bucket: str, key: str, generation: bytes, marks: bytes
+) -> None:
+    """See the port."""
+    changed = conn.execute(
+        "UPDATE envelopes SET marks = ? WHERE envelope_id = (SELECT envelope_id FROM versions"
+        " WHERE bucket_id = ? AND key = ? AND generation = ?)",
+        (marks, reads.find_bucket(conn, bucket), key.encode(), generation),
+    )
+    if not changed.rowcount:
+        raise errors.ObjectNotFound(bucket, key)
+
+
 def delete_version(
     conn: sqlite3.Connection, bucket: str, key: str, guard: catalog.Guard
 ) -> records.Version | None:
@@ -237,7 +250,8 @@ def _make_current(
     before: _Current | None,
 ) -> None:
     made = conn.execute(
-        "INSERT INTO envelopes (body_id, envelope) VALUES (?, ?)", (body_id, draft.envelope)
+        "INSERT INTO envelopes (body_id, envelope, marks) VALUES (?, ?, ?)",
+        (body_id, draft.envelope, draft.marks),
     )
     # The newest version of a key has the least `seq`, so that reading forward meets it first.
     seq = 0

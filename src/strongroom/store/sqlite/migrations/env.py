@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-# Alembic takes SQLite's DDL for untransactional by default, and would commit after each step.
+# SQLite rolls DDL back like everything else, which Alembic does not assume of it.
 context.configure(
     connection=context.config.attributes["connection"],
     transactional_ddl=True,

@@ -64,7 +64,8 @@ STATEMENTS = (
     CREATE TABLE envelopes (
         envelope_id INTEGER PRIMARY KEY,
         body_id INTEGER NOT NULL,
-        envelope BLOB NOT NULL
+        envelope BLOB NOT NULL,
+        marks BLOB NOT NULL
     )
     """,
     """

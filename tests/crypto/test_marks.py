@@ -1,0 +1,62 @@
+"""Marks: readable, bound to their row, and not to be changed unseen."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strongroom import errors
+from strongroom.crypto import marks
+from strongroom.crypto.secret import SecretKey
+
+ROW_KEY = SecretKey(bytes(range(32)))
+PLACE = ("bucket", "key", bytes(16))
+
+
+@given(st.dictionaries(st.text(max_size=20), st.text(max_size=20), max_size=10))
+def test_marks_come_back_as_they_were_written(tags):
+    encoded = marks.Marks(tags).encode(ROW_KEY, *PLACE)
+
+    parsed = marks.Marks.parse(encoded, ROW_KEY, *PLACE)
+
+    assert parsed.tags == tags
+    assert list(parsed.tags) == list(tags)
+    assert parsed.encode(ROW_KEY, *PLACE) == encoded
+
+
+@pytest.mark.parametrize(
+    ("row_key", "place"),
+    [
+        (SecretKey(bytes(32)), PLACE),
+        (ROW_KEY, ("bucke", "tkey", bytes(16))),
+        (ROW_KEY, ("bucket", "other", bytes(16))),
+        (ROW_KEY, ("bucket", "key", bytes(15) + b"1")),
+    ],
+)
+def test_marks_of_another_row_or_store_are_refused(row_key, place):
+    encoded = marks.Marks({"a": "b"}).encode(ROW_KEY, *PLACE)
+
+    with pytest.raises(errors.NotAuthentic):
+        marks.Marks.parse(encoded, row_key, *place)
+
+
+def test_no_flipped_dropped_or_added_byte_survives():
+    encoded = marks.Marks({"a": "b", "c": ""}).encode(ROW_KEY, *PLACE)
+    changed = [encoded[:cut] for cut in range(len(encoded))]
+    changed += [encoded + b"\0", b""]
+    for index in range(len(encoded)):
+        for bit in (1, 128):
+            flipped = bytearray(encoded)
+            flipped[index] ^= bit
+            changed.append(bytes(flipped))
+
+    for one in changed:
+        with pytest.raises(errors.NotAuthentic):
+            marks.Marks.parse(one, ROW_KEY, *PLACE)
+
+
+def test_marks_can_be_replaced_one_at_a_time():
+    found = marks.Marks({"a": "b"})
+
+    assert dataclasses.replace(found, tags={}).tags == {}
