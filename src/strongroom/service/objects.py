@@ -272,6 +272,14 @@ class Objects:
         tags = len(self._encryption.open_marks(opened.stored).tags)
         return Found(opened.stored.version, opened.head, tags, part_checksums)
 
+    async def find(self, bucket: str, key: str) -> records.Version:
+        """Return an object's row; no key is needed, and nothing sealed is told.
+
+        Raises:
+            ObjectNotFound: there is none.
+        """
+        return (await self._catalog.current(bucket, key)).version
+
     async def tags(self, bucket: str, key: str) -> dict[str, str]:
         """Return an object's tags; no customer key is needed.
 

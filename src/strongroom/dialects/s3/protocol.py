@@ -7,6 +7,7 @@ from typing import Final
 
 from strongroom.dialects import operation
 from strongroom.dialects.s3 import (
+    acls,
     buckets,
     copying,
     corrections,
@@ -21,7 +22,7 @@ MODEL: Final = model.load(
     resources.files("strongroom.dialects.s3").joinpath("model.json").read_bytes()
 )
 BINDINGS: Final = binding.compile_operations(MODEL, corrections.CORRECTIONS)
-HANDLERS: Final = operation.collect(objects, tagging, copying, multipart, listing, buckets)
+HANDLERS: Final = operation.collect(acls, buckets, copying, listing, multipart, objects, tagging)
 
 _LATER = "not in this release"
 _DIRECTORY = "directory buckets are AWS's own kind of storage"
