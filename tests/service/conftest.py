@@ -35,6 +35,17 @@ class Catalog(memory.MemoryCatalog):
         super().__init__()
         self.before = self.after = self.meanwhile = None
 
+    @property
+    def inline_ids(self):
+        return set(self._inline)
+
+    @property
+    def open_uploads(self):
+        return self._uploads
+
+    def entry(self, bucket, key):
+        return self._buckets[bucket].entries[key.encode()]
+
     @staticmethod
     async def _hook(hook):
         if hook is not None:
@@ -66,7 +77,7 @@ class Blobs(memory.MemoryBlobs):
         self.opened = 0
         self.closed = 0
         self.discarded = 0
-        self.fail_room = self.fail_settle = self.fail_finish = None
+        self.fail_room = self.fail_settle = self.fail_finish = self.fail_remove = None
         self.found_strays = []
 
     @property
@@ -78,6 +89,7 @@ class Blobs(memory.MemoryBlobs):
         return _Writer(writer, self)
 
     async def settle(self, place):
+        await super().settle(place)
         if self.fail_settle is not None:
             raise self.fail_settle
 
@@ -86,13 +98,17 @@ class Blobs(memory.MemoryBlobs):
         self.opened += 1
         return _Reader(reader, self)
 
+    def remove(self, place):
+        if self.fail_remove is not None:
+            raise self.fail_remove
+        super().remove(place)
+
     def strays(self):
         return iter(self.found_strays)
 
-    def flip(self, place, at):
-        changed = bytearray(self._blobs[place])
-        changed[at] ^= 1
-        self._blobs[place] = bytes(changed)
+    @property
+    def stored(self):
+        return self._blobs
 
 
 class _Writer:
@@ -152,7 +168,11 @@ class Bench:
             pins=self.pins,
         )
         self.collector = housekeeping.Collector(
-            self.catalog, self.blobs, self.pins, threads=self.threads
+            self.catalog,
+            self.blobs,
+            self.pins,
+            threads=self.threads,
+            clock_ms=self.clock_ms,
         )
         self.buckets = buckets.Buckets(self.catalog, clock_ms=self.clock_ms)
         options = {
@@ -199,6 +219,7 @@ class Bench:
             owner=OWNER,
             customer=customer,
             content=options.pop("content", facets.Content()),
+            tags=options.pop("tags", {}),
             **options,
         )
 
@@ -216,6 +237,7 @@ class Bench:
             owner=OWNER,
             customer=customer,
             content=facets.Content(),
+            tags={},
             checksum=checksum,
             checksum_type=checksum_type,
         )
@@ -232,7 +254,7 @@ class Bench:
 
     async def complete(self, upload, *listed, **options):
         named = [multipart.NamedPart(each.part.number, each.part.etag) for each in listed]
-        options.setdefault("announced", {})
+        options = {"announced": {}, "customer": None} | options
         return await self.multipart.complete(
             upload.bucket, upload.key, upload.upload_id, named, **options
         )

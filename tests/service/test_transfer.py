@@ -48,7 +48,7 @@ def test_a_body_of_another_length_leaves_nothing(bench, body, length, expected):
 
     assert asyncio.run(main())
     assert not bench.blobs.places
-    assert not bench.catalog._inline
+    assert not bench.catalog.inline_ids
 
 
 @pytest.mark.parametrize("body", [SMALL, LARGE], ids=["small", "large"])
@@ -288,8 +288,7 @@ def test_blobs_are_pinned_while_they_are_read_and_no_longer(bench):
         held = []
         opened = await bench.objects.get("bucket", "key", customer=None)
         held.append(len(bench.pins))
-        async for _ in opened.pieces:
-            held.append(len(bench.pins))
+        held += [len(bench.pins) async for _ in opened.pieces]
         held.append(len(bench.pins))
         return held
 
@@ -368,7 +367,7 @@ def test_the_next_versions_key_is_asked_for_anew(bench, customer):
 def test_a_blob_that_is_lost_is_told_and_not_looked_for_for_ever(bench):
     async def main():
         await bench.put("key", LARGE)
-        bench.blobs._blobs.clear()
+        bench.blobs.stored.clear()
         with pytest.raises(errors.BlobMissing):
             await bench.get("key")
 

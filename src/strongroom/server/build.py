@@ -50,6 +50,9 @@ CATALOG_NAME = "catalog.sqlite"
 CATALOG_LOCK_NAME = "catalog.lock"
 BLOBS_NAME = "blobs"
 
+SHARED_GRACE_MS = 15 * 60 * 1000
+"""With several workers, how long a read that another one began may still need a doomed blob."""
+
 COLLECT_INTERVAL_S = 60.0
 """Doomed blobs are collected when a transaction dooms some; and at this interval, for those
 that were being read at the time."""
@@ -118,6 +121,7 @@ async def build(
             region=settings.region,
             domains=("localhost", *((settings.domain,) if settings.domain else ())),
             block_sse_c=settings.sse_c_default == "block",
+            collect_grace_ms=SHARED_GRACE_MS if settings.workers > 1 else 0,
             report=lambda request, error: reporter.failed(request.request_id, error),
         )
     except BaseException:
@@ -209,6 +213,7 @@ async def assemble(
     region: str,
     domains: Sequence[str],
     block_sse_c: bool = False,
+    collect_grace_ms: int = 0,
     report: Callable[[message.Request, Exception], None],
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     clock_ms: Callable[[], int] = clock_ms,
@@ -224,6 +229,7 @@ async def assemble(
         region: the region that this store says it is in.
         domains: host names under which `BUCKET.NAME` names a bucket.
         block_sse_c: whether new buckets refuse customer keys.
+        collect_grace_ms: how long doomed blobs are kept for other processes' readers.
         report: is told of failures that are not the client's.
         random_bytes: source of keys, salts and ids.
         clock_ms: the time.
@@ -244,7 +250,9 @@ async def assemble(
     )
     threads = futures.ThreadPoolExecutor(WORK_THREADS, thread_name_prefix="strongroom-work")
     pins = transfer.Pins()
-    collector = housekeeping.Collector(catalog, blobs, pins, threads=threads)
+    collector = housekeeping.Collector(
+        catalog, blobs, pins, threads=threads, grace_ms=collect_grace_ms, clock_ms=clock_ms
+    )
     guard = encryption.Encryption(store_keys, random_bytes=random_bytes)
     carrier = transfer.Transfer(
         catalog, blobs, threads=threads, random_bytes=random_bytes, pins=pins

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent import futures
 
     from strongroom.service import transfer
@@ -25,11 +26,28 @@ class Collector:
         pins: transfer.Pins,
         *,
         threads: futures.Executor,
+        grace_ms: int = 0,
+        clock_ms: Callable[[], int],
     ) -> None:
+        """Prepare.
+
+        Args:
+            catalog: knows what is doomed.
+            blobs: has the bytes.
+            pins: what this process is reading.
+            threads: where bytes are removed.
+            grace_ms: how long a blob is left alone after it was first seen doomed.
+                Other processes' readers have no pins here, so with several
+                workers this is the time that a read may take.
+            clock_ms: the time.
+        """
         self._catalog = catalog
         self._blobs = blobs
         self._pins = pins
         self._threads = threads
+        self._grace_ms = grace_ms
+        self._clock_ms = clock_ms
+        self._seen_ms: dict[bytes, int] = {}
         self._wanted = asyncio.Event()
 
     def wake(self) -> None:
@@ -48,13 +66,28 @@ class Collector:
         """
         removed = 0
         while True:
-            doomed = await self._catalog.doomed(limit=BATCH + len(self._pins))
-            free = [ref for ref in doomed if ref.blob_id not in self._pins]
+            # Those that have to wait must not hide those behind them: the time that a
+            # blob waits begins when it is first seen.
+            limit = BATCH + len(self._pins) + len(self._seen_ms)
+            doomed = await self._catalog.doomed(limit=limit)
+            free = [ref for ref in doomed if self._is_free(ref.blob_id)]
             if not free:
+                if len(doomed) == limit:
+                    continue
                 return removed
             await asyncio.get_running_loop().run_in_executor(self._threads, self._remove, free)
             await self._catalog.forget([ref.blob_id for ref in free])
+            for ref in free:
+                self._seen_ms.pop(ref.blob_id, None)
             removed += len(free)
+
+    def _is_free(self, blob_id: bytes) -> bool:
+        if blob_id in self._pins:
+            return False
+        if not self._grace_ms:
+            return True
+        now_ms = self._clock_ms()
+        return now_ms - self._seen_ms.setdefault(blob_id, now_ms) >= self._grace_ms
 
     def _remove(self, refs: list[records.BlobRef]) -> None:
         for ref in refs:
