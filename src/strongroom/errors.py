@@ -29,6 +29,7 @@
     │   ├── ClientGone
     │   ├── DigestMismatch
     │   └── ObjectTooLarge
+    ├── SourceTooLarge
     ├── BadUpload
     │   ├── InvalidPart
     │   ├── InvalidPartOrder
@@ -222,6 +223,15 @@ class DigestMismatch(BadBody):
 
 class ObjectTooLarge(BadBody):
     """The announced size in bytes passes the limit."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(size, limit)
+        self.size = size
+        self.limit = limit
+
+
+class SourceTooLarge(StrongroomError):
+    """What is to be copied has more bytes than one copy may have."""
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(size, limit)

@@ -5,6 +5,7 @@ import json
 import socket
 import ssl
 import sys
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -64,11 +65,28 @@ class Wire:
         assert length is not None, headers
         return status, headers, self._file.read(int(length))
 
+    def read(self, size):
+        """Read that many bytes, or fewer if the connection ends before."""
+        return self._file.read(size)
+
     def ends(self):
         """Tell whether the server closes without a further byte."""
         with contextlib.suppress(ConnectionResetError, ssl.SSLError):
             return self._file.read(1) == b""
         return True
+
+
+def until(condition):
+    """Wait for something that another process will have done."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="session", name="until")
+def until_fixture():
+    return until
 
 
 @pytest.fixture(scope="session")
@@ -100,8 +118,8 @@ def connect():
     """Open connections that are closed after the test."""
     with contextlib.ExitStack() as stack:
 
-        def opened(server, *, plain=False, context=None):
-            url = server.http_url if plain else server.endpoint_url
+        def opened(server, *, url=None, context=None):
+            url = url or server.endpoint_url
             return stack.enter_context(Wire(url, server.ca_bundle, context))
 
         yield opened

@@ -3,13 +3,14 @@
 `python dummy.py --listen 127.0.0.1:0 …` serves; `python dummy.py worker` is a worker of it.
 """
 
+import asyncio
 import json
 import os
 import sys
 
 from strongroom import errors
 from strongroom.cli import failures
-from strongroom.server import process, settings, workers
+from strongroom.server import asgi, process, settings, workers
 from strongroom.wire import message
 
 PIECE = bytes(range(256)) * 256
@@ -62,12 +63,14 @@ class Dummy:
             "request_id": request.request_id,
             "pid": os.getpid(),
         }
-        return message.Response(200, [(b"x-dummy", b"a"), (b"x-dummy", b"b")], json.dumps(table).encode())
+        return message.Response(
+            200, [(b"x-dummy", b"a"), (b"x-dummy", b"b")], json.dumps(table).encode()
+        )
 
-    async def _refuse(self, request):
+    async def _refuse(self, _request):
         return message.Response(403, [], b"no")
 
-    async def _counts(self, request):
+    async def _counts(self, _request):
         table = {"gone": self._gone, "closed": self._closed, "made": self._made}
         return message.Response(200, [], json.dumps(table).encode())
 
@@ -75,14 +78,17 @@ class Dummy:
         size = int(request.raw_query)
         return message.Response(200, [(b"content-length", b"%d" % size)], self._pieces(size))
 
-    async def _mixed(self, request):
+    async def _whole(self, request):
+        return message.Response(200, [], PIECE[: int(request.raw_query)])
+
+    async def _mixed(self, _request):
         async def pieces():
             yield bytearray(b"abc")
             yield b"def"
 
         return message.Response(200, [(b"content-length", b"6")], pieces())
 
-    async def _short(self, request):
+    async def _short(self, _request):
         async def pieces():
             yield b"abc"
 
@@ -96,18 +102,22 @@ class Dummy:
 
         return message.Response(200, [(b"content-length", b"2000")], pieces())
 
-    async def _raise(self, request):
+    async def _end(self, _request):
+        async def pieces():
+            yield b"abc"
+            raise errors.NotAuthentic("secret-in-the-message")
+
+        return message.Response(200, [(b"content-length", b"3")], pieces())
+
+    async def _raise(self, _request):
         raise RuntimeError("secret-in-the-message")
 
     async def _status(self, request):
         status = int(request.raw_query)
         return message.Response(status, [(b"content-length", b"5")] if status == 304 else [])
 
-    async def _known(self, request):
+    async def _known(self, _request):
         return message.Response(200, [(b"content-length", b"12345")], b"")
-
-    async def _exit(self, request):
-        os._exit(3)
 
     async def _pieces(self, size):
         try:
@@ -123,6 +133,11 @@ class Dummy:
 async def build(chosen, reporter):
     if chosen.region == "fails-to-build":
         raise errors.MasterKeyTrouble("The master key is not the one of this store.")
+    if chosen.region == "never-built":
+        reporter.log.info("store.trouble", reason="building")
+        await asyncio.Event().wait()
+    if chosen.region == "impatient":
+        process.DRAIN_S = asgi.STALL_S = 0.2
     return Dummy(reporter)
 
 

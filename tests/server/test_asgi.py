@@ -1,30 +1,39 @@
 """The adapter, through a real listener: what arrives, what leaves, what breaks."""
 
+import asyncio
+import io
 import json
-import time
 
 import pytest
+
+from strongroom.server import asgi, observe
+from strongroom.testing import Strongroom
+from strongroom.wire import message
 
 HEAD = b"host: a\r\n"
 
 
 def get(path, *more):
-    return b"GET " + path + b" HTTP/1.1\r\n" + HEAD + b"".join(line + b"\r\n" for line in more) + b"\r\n"
+    return (
+        b"GET "
+        + path
+        + b" HTTP/1.1\r\n"
+        + HEAD
+        + b"".join(line + b"\r\n" for line in more)
+        + b"\r\n"
+    )
 
 
 def put(path, length, *more):
     return (
-        b"PUT " + path + b" HTTP/1.1\r\n" + HEAD + b"content-length: %d\r\n" % length
-        + b"".join(line + b"\r\n" for line in more) + b"\r\n"
+        b"PUT "
+        + path
+        + b" HTTP/1.1\r\n"
+        + HEAD
+        + b"content-length: %d\r\n" % length
+        + b"".join(line + b"\r\n" for line in more)
+        + b"\r\n"
     )
-
-
-def until(condition):
-    """Wait for something that another process will have done."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.01)
 
 
 def test_path_and_query_arrive_as_they_were_sent(dummy_server, connect):
@@ -63,7 +72,9 @@ def test_pipelined_requests_are_answered_in_order(dummy_server, connect):
     answers = [json.loads(wire.response()[2]) for _ in range(3)]
 
     assert [(answer["raw_path"], answer["size"]) for answer in answers] == [
-        ("/one", 0), ("/two", 3), ("/three", 0),
+        ("/one", 0),
+        ("/two", 3),
+        ("/three", 0),
     ]
 
 
@@ -88,7 +99,7 @@ def test_a_large_body_arrives_whole(dummy_server, connect):
 
 @pytest.mark.parametrize("framing", [b"content-length: 1000", b"transfer-encoding: chunked"])
 def test_a_client_that_hangs_up_in_its_body_is_gone_and_not_done(
-    dummy_server, connect, counts, framing
+    dummy_server, connect, counts, framing, until
 ):
     before = counts()["gone"]
     wire = connect(dummy_server)
@@ -168,7 +179,7 @@ def test_a_stream_may_yield_bytes_and_bytearrays(dummy_server, connect):
 
 
 def test_a_client_that_leaves_a_download_stops_it_and_its_iterator_is_closed(
-    dummy_server, connect, counts
+    dummy_server, connect, counts, until
 ):
     before = counts()
     wire = connect(dummy_server)
@@ -183,7 +194,7 @@ def test_a_client_that_leaves_a_download_stops_it_and_its_iterator_is_closed(
 
 
 def test_a_client_that_leaves_a_download_with_an_unfinished_upload_stops_it_too(
-    dummy_server, connect, counts
+    dummy_server, connect, counts, until
 ):
     before = counts()
     wire = connect(dummy_server)
@@ -202,7 +213,7 @@ def test_a_stream_that_fails_later_cuts_the_connection(dummy_server, connect):
     status, headers = wire.head()
 
     assert (status, dict(headers)["content-length"]) == (200, b"2000")
-    assert len(wire._file.read(2000)) <= 1000
+    assert len(wire.read(2000)) <= 1000
 
 
 def test_a_stream_that_ends_early_cuts_the_connection(dummy_server, connect):
@@ -210,10 +221,10 @@ def test_a_stream_that_ends_early_cuts_the_connection(dummy_server, connect):
     wire.send(get(b"/short"))
     wire.head()
 
-    assert len(wire._file.read(100)) < 100
+    assert len(wire.read(100)) < 100
 
 
-@pytest.mark.parametrize("path", [b"/break?early", b"/raise"])
+@pytest.mark.parametrize("path", [b"/break?early", b"/raise", b"/end"])
 def test_a_failure_before_the_first_byte_is_a_500(dummy_server, connect, path):
     wire = connect(dummy_server)
 
@@ -255,7 +266,9 @@ def test_what_is_no_path_is_a_bad_request(dummy_server, connect):
 
 
 def test_forwarded_proto_is_ignored_from_peers_that_are_not_trusted(dummy_server, connect):
-    _, _, body = connect(dummy_server, plain=True).ask(get(b"/", b"x-forwarded-proto: https"))
+    _, _, body = connect(dummy_server, url=dummy_server.http_url).ask(
+        get(b"/", b"x-forwarded-proto: https")
+    )
 
     assert json.loads(body)["secure"] is False
 
@@ -280,28 +293,35 @@ def test_tls_is_secure_by_itself(dummy_server, connect):
 def test_forwarded_proto_of_a_trusted_proxy_counts_if_every_hop_agrees(
     proxied_server, connect, headers, secure
 ):
-    _, _, body = connect(proxied_server, plain=True).ask(get(b"/", *headers))
+    _, _, body = connect(proxied_server, url=proxied_server.http_url).ask(get(b"/", *headers))
 
     assert json.loads(body)["secure"] is secure
 
 
 @pytest.fixture(scope="module")
 def proxied_server(dummy_command):
-    from strongroom.testing import Strongroom
-
     proxies = {"STRONGROOM_TRUSTED_PROXIES": "10.0.0.0/8, 127.0.0.0/8"}
     with Strongroom(command=dummy_command, http=True, env=proxies) as server:
         yield server
 
 
-def test_the_log_has_no_query_no_header_and_no_message_of_an_exception(dummy_server, connect):
+def test_the_log_has_no_query_no_header_and_no_message_of_an_exception(
+    dummy_server, connect, until
+):
     wire = connect(dummy_server)
     wire.ask(get(b"/log-me?X-Amz-Signature=in-the-query", b"authorization: in-the-header"))
     wire.ask(get(b"/raise"))
     wire.ask(get(b"/break?early"))
 
-    until(lambda: sum(e.get("operation") == "DummyBreak" and e["event"] == "request"
-                      for e in dummy_server.log_events()) >= 1)
+    until(
+        lambda: (
+            sum(
+                e.get("operation") == "DummyBreak" and e["event"] == "request"
+                for e in dummy_server.log_events()
+            )
+            >= 1
+        )
+    )
 
     text = dummy_server.log_text()
     for secret in ("in-the-query", "in-the-header", "secret-in-the-message"):
@@ -312,11 +332,74 @@ def test_the_log_has_no_query_no_header_and_no_message_of_an_exception(dummy_ser
 
 
 def test_metrics_count_requests_by_operation(dummy_server, connect):
-    import urllib.request
-
     connect(dummy_server).ask(get(b"/counts"))
 
-    text = urllib.request.urlopen(dummy_server.metrics_url + "/-/metrics").read().decode()
+    metrics = connect(dummy_server, url=dummy_server.metrics_url)
+    text = metrics.ask(get(b"/-/metrics"))[2].decode()
 
     assert 'strongroom_requests_total{operation="DummyCounts",status="2xx"}' in text
     assert "strongroom_requests_in_flight" in text
+
+
+@pytest.fixture(scope="module")
+def impatient_server(dummy_command):
+    with Strongroom(command=dummy_command, args=["--region", "impatient"]) as server:
+        yield server
+
+
+def test_a_client_that_stalls_in_its_body_is_told_and_given_up(impatient_server, connect):
+    wire = connect(impatient_server)
+
+    status, headers, _ = wire.ask(put(b"/stalls", 10) + b"abc")
+
+    assert (status, dict(headers)["connection"]) == (408, b"close")
+    assert wire.ends()
+
+
+def test_a_client_that_takes_nothing_of_its_download_is_given_up(impatient_server, connect, until):
+    wire = connect(impatient_server)
+    wire.send(get(b"/stream?1000000000000"))
+
+    until(
+        lambda: any(
+            event.get("operation") == "DummyStream" and event.get("outcome") == "gone"
+            for event in impatient_server.log_events()
+        )
+    )
+
+
+def test_requests_beyond_the_limit_are_refused_unread():
+    sent, log = [], io.StringIO()
+    reporter = observe.reporter(log)
+
+    async def first(_request):
+        # While this one is under way, a second one comes.
+        await asyncio.create_task(adapter(scope, receive, send))
+        return message.Response(200, [], b"")
+
+    async def receive():
+        raise AssertionError("a refused request is not read")
+
+    async def send(event):
+        sent.append(event.get("status"))
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "raw_path": b"/",
+        "query_string": b"",
+        "headers": [],
+        "scheme": "https",
+        "client": ("192.0.2.7", "1"),
+    }
+    traffic = asgi.Traffic()
+    adapter = asgi.Adapter(first, reporter, traffic, max_requests=1)
+
+    async def main():
+        await adapter(scope, receive, send)
+        await traffic.idle()
+
+    asyncio.run(main())
+
+    assert [status for status in sent if status] == [503, 200]
+    assert "request.overloaded" in log.getvalue()

@@ -46,6 +46,7 @@ LINGER_BYTES = 8 * 1024 * 1024
 """How long, and for how much, a body that nobody wants is still taken after the answer."""
 SMALL_REST_BYTES = 64 * 1024
 """A rest of a body this small is worth a kept connection."""
+_LENGTH_RULE = "an iterator yields what content-length says"
 _TIMEOUT = 408
 _INTERNAL_ERROR = 500
 _UNAVAILABLE = 503
@@ -322,20 +323,30 @@ class _Reply:
         if self._bodyless:
             await self._send_whole(headers, b"")
             return
+        try:
+            first = await anext(pieces, b"")
+            length = next((value for name, value in headers if name == b"content-length"), None)
+            whole = length == b"%d" % len(first)
+            # Where one piece is all, its end comes first: what goes wrong there is still a 500.
+            if whole:
+                rest = await anext(pieces, None)
+                assert rest is None, _LENGTH_RULE
+        except Exception:
+            await self._start([(b"server", b"strongroom")], _INTERNAL_ERROR)
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+            raise
+        if whole:
+            await self._send_whole(headers, bytes(first))
+            return
         watch = asyncio.ensure_future(self._client_gone())
         try:
-            try:
-                first = await anext(pieces, b"")
-            except Exception:
-                await self._start([(b"server", b"strongroom")], _INTERNAL_ERROR)
-                await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-                raise
             await self._start(headers)
             await self._send_piece(first)
             async for piece in pieces:
                 if watch.done():
                     raise errors.ClientGone("the connection ended before the answer")
                 await self._send_piece(piece)
+            assert length in (None, b"%d" % self._exchange.bytes_out), _LENGTH_RULE
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             watch.cancel()

@@ -59,6 +59,8 @@ class Metrics:
             buckets=_DURATIONS_S,
             registry=self._registry,
         )
+        # On the path of every request, where looking labels up costs more than counting.
+        self._series: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._received = Counter(
             "strongroom_received_bytes", "Bytes of request bodies.", registry=self._registry
         )
@@ -107,12 +109,22 @@ class Metrics:
         self, operation: str, status: int, duration_s: float, received: int, sent: int
     ) -> None:
         """Count a request out. `status` 0 means that none was sent."""
-        operation = operation or "none"
         self._in_flight.dec()
-        self._requests.labels(operation, f"{status // 100}xx" if status else "none").inc()
-        self._durations.labels(operation).observe(duration_s)
-        self._received.inc(received)
-        self._sent.inc(sent)
+        found = self._series.get((operation, status))
+        if found is None:
+            name = operation or "none"
+            found = (
+                self._requests.labels(name, f"{status // 100}xx" if status else "none"),
+                self._durations.labels(name),
+            )
+            self._series[operation, status] = found
+        requests, durations = found
+        requests.inc()
+        durations.observe(duration_s)
+        if received:
+            self._received.inc(received)
+        if sent:
+            self._sent.inc(sent)
 
     def job_failed(self, job: str) -> None:
         """Count a failure of a background job."""

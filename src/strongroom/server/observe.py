@@ -12,6 +12,7 @@ Lines are JSON, or coloured text where standard error is a terminal.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
@@ -71,6 +72,8 @@ EVENTS: Mapping[str, frozenset[str]] = {
         "library": ("logger", "template", *_FAILURE),
     }.items()
 }
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=repr)
+"""Made once: `json.dumps` with options makes one for every line."""
 _ALWAYS = frozenset({"event", "level", "timestamp", "worker"})
 
 
@@ -194,7 +197,7 @@ def reporter(
         shared: directory of the metrics that workers share.
     """
     stream = sys.stderr if stream is None else stream
-    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
+    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer(_to_json)
     if stream.isatty():
         renderer = structlog.dev.ConsoleRenderer()
     log = structlog.wrap_logger(
@@ -211,6 +214,10 @@ def reporter(
     if worker is not None:
         log = log.bind(worker=worker)
     return Reporter(log, metrics.Metrics(shared))
+
+
+def _to_json(event: Any, **_options: Any) -> str:
+    return _JSON.encode(event)
 
 
 def keep_listed_fields(

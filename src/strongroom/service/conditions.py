@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from strongroom.store import catalog, records
 
 _SECOND_MS = 1000
+_OF_SOURCE = "x-amz-copy-source-"
+"""Before the name of a condition on a copy's source. Source: observed in S3's answers."""
 
 
 class NotModified(errors.StrongroomError):
@@ -73,7 +75,9 @@ class Conditions:
             self.check_read(version)
         except NotModified as error:
             name = "If-None-Match" if self.if_none_match is not None else "If-Modified-Since"
-            raise errors.PreconditionFailed(name) from error
+            raise errors.PreconditionFailed(_OF_SOURCE + name) from error
+        except errors.PreconditionFailed as error:
+            raise errors.PreconditionFailed(_OF_SOURCE + error.condition) from error
 
     def guard(self, bucket: str, key: str) -> catalog.Guard:
         """Return the check for a write; it runs inside the write's transaction.

@@ -13,8 +13,9 @@ Source: docs/formats/sealed-object.md, "Sharing".
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from strongroom import errors
@@ -24,13 +25,16 @@ from strongroom.keyring import sources
 from strongroom.service import conditions, facets, objects, transfer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from strongroom.service import encryption, multipart
     from strongroom.store import catalog
 
 MAX_COPY_BYTES = 5 * 1024**3
-"""The most that one CopyObject copies. Source: S3 API reference, CopyObject."""
+"""The most that one copy copies, of an object or into a part.
+
+Source: S3 API reference, CopyObject and UploadPartCopy.
+"""
 
 _TRIES = 3
 """A copy that loses its source to a concurrent write looks again this often."""
@@ -56,6 +60,8 @@ class Target:
         owner: canonical user id.
         customer: the target's customer key; None for the store's.
         content: what it says about its content; None for what the source says.
+        own_headers: content headers that no copy takes from its source, with their
+            values here; None for none.
         tags: None for the source's.
         checksum: algorithm of its checksum; None for the source's.
         when: conditions on what is there already.
@@ -68,6 +74,7 @@ class Target:
     content: facets.Content | None
     tags: dict[str, str] | None
     checksum: str | None
+    own_headers: Mapping[str, str | None] = field(default_factory=dict)
     when: conditions.Conditions = conditions.NONE
 
 
@@ -102,16 +109,20 @@ class Copying:
             BucketNotFound, ObjectNotFound: the source is not there.
             KeyRequired, KeyNotApplicable, WrongKey, NotAuthentic: see `Encryption.unlock`.
             PreconditionFailed: a condition on source or target does not hold.
-            ObjectTooLarge: more than `MAX_COPY_BYTES`.
+            SourceTooLarge: more than `MAX_COPY_BYTES`.
         """
         for tries_left in reversed(range(_TRIES)):
             opened = await self._open(source)
             size = opened.stored.version.size
             if size > MAX_COPY_BYTES:
-                raise errors.ObjectTooLarge(size, MAX_COPY_BYTES)
+                raise errors.SourceTooLarge(size, MAX_COPY_BYTES)
             content, tags = target.content, target.tags
             if content is None:
-                content = facets.Content(opened.head.content, opened.head.metadata)
+                headers = {**opened.head.content, **target.own_headers}
+                content = facets.Content(
+                    {name: value for name, value in headers.items() if value is not None},
+                    opened.head.metadata,
+                )
             if tags is None:
                 tags = self._encryption.open_marks(opened.stored).tags
             try:
@@ -151,6 +162,7 @@ class Copying:
 
         Raises:
             RangeNotSatisfiable: the range leaves the source.
+            SourceTooLarge: more than `MAX_COPY_BYTES` of it.
             and what `copy` and `Multipart.put_part` raise.
         """
         for tries_left in reversed(range(_TRIES)):
@@ -159,6 +171,8 @@ class Copying:
             start, end = byte_range or (0, size)
             if end > size:
                 raise errors.RangeNotSatisfiable(size, f"bytes={start}-{end - 1}")
+            if end - start > MAX_COPY_BYTES:
+                raise errors.SourceTooLarge(end - start, MAX_COPY_BYTES)
             try:
                 return await self._multipart.put_part(
                     bucket,
@@ -264,8 +278,10 @@ class Copying:
     ) -> AsyncIterator[bytes | bytearray]:
         version = opened.stored.version
         try:
-            async for piece in self._objects.read(opened, start, end):
-                yield piece
+            reading = self._objects.read(opened, start, end)
+            async with contextlib.aclosing(reading):
+                async for piece in reading:
+                    yield piece
         except (errors.ObjectNotFound, errors.BlobMissing) as error:
             raise errors.SourceGone(version.bucket, version.key) from error
 

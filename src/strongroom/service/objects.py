@@ -124,7 +124,8 @@ class Objects:
                 else digests.opaque_etag(self._random_bytes)
             )
             head = envelopes.Head(
-                checksums=received.part.checksums,
+                # A copy also checks what its source had, and need not keep it.
+                checksums={checksum: received.part.checksums[checksum]},
                 checksum_type=FULL_OBJECT,
                 content=content.headers,
                 metadata=content.metadata,

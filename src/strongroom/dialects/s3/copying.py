@@ -13,28 +13,38 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _DIRECTIVES: Final = frozenset({"COPY", "REPLACE"})
-_CHANGES: Final = ("SSECustomerAlgorithm", "ServerSideEncryption", "WebsiteRedirectLocation")
-"""What makes a copy of an object onto itself worth doing, besides new metadata."""
+_CHANGES: Final = (
+    "SSECustomerAlgorithm",
+    "CopySourceSSECustomerAlgorithm",
+    "ServerSideEncryption",
+    "StorageClass",
+    "WebsiteRedirectLocation",
+)
+"""What makes a copy of an object onto itself worth doing, besides new metadata.
+
+That it is named suffices, if it changes nothing (observed: S3 takes the same storage class).
+"""
 
 
 def _reads_source(params: Mapping[str, Any]) -> tuple[Action, str]:
     return Action.GET_OBJECT, facets.copy_source(params)[0]
 
 
-def _source(params: dict[str, Any]) -> copying.Source:
+def _source(call: Call) -> copying.Source:
+    params = call.params
     bucket, key = facets.copy_source(params)
     return copying.Source(
         bucket,
         key,
         facets.customer_key(params, prefix="CopySource", writing=False),
-        facets.copy_conditions(params),
+        facets.copy_conditions(params, call.now_ms),
     )
 
 
 @operation("CopyObject", action=Action.PUT_OBJECT, also=_reads_source)
 async def copy_object(call: Call) -> Result:
     params = call.params
-    source = _source(params)
+    source = _source(call)
     customer = facets.customer_key(params, writing=True)
     objects.check_mode(params)
     objects.check_write(params)
@@ -64,6 +74,7 @@ async def copy_object(call: Call) -> Result:
             owner=call.principal.user_id,
             customer=customer,
             content=facets.content(params) if directive == "REPLACE" else None,
+            own_headers=facets.own_content(params),
             tags=facets.tags(params) if tagging == "REPLACE" else None,
             checksum=facets.known_algorithm(named) if named is not None else None,
             when=facets.read_conditions(params),
@@ -84,7 +95,7 @@ async def copy_object(call: Call) -> Result:
 @operation("UploadPartCopy", action=Action.PUT_OBJECT, also=_reads_source)
 async def upload_part_copy(call: Call) -> Result:
     params = call.params
-    source = _source(params)
+    source = _source(call)
     customer = facets.customer_key(params, writing=True)
     number = params["PartNumber"]
     if not 1 <= number <= multipart.MAX_PARTS:

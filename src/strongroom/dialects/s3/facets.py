@@ -43,6 +43,9 @@ MAX_TAG_KEY: Final = 128
 MAX_TAG_VALUE: Final = 256
 """Tags of an object, and their length in characters."""
 
+_SYSTEM_TAG: Final = "aws:"
+"""Beginning of tags that are the service's own."""
+
 CONTENT_MEMBERS: Final = {
     "CacheControl": "cache-control",
     "ContentDisposition": "content-disposition",
@@ -52,6 +55,7 @@ CONTENT_MEMBERS: Final = {
     "Expires": "expires",
     "WebsiteRedirectLocation": "x-amz-website-redirect-location",
 }
+_NEVER_COPIED: Final = ("WebsiteRedirectLocation",)
 DEFAULT_CONTENT_TYPE: Final = "binary/octet-stream"
 """Source: S3 API reference, PutObject, Content-Type."""
 
@@ -185,6 +189,22 @@ def content(params: Mapping[str, Any]) -> facets.Content:
     return facets.Content(headers, metadata)
 
 
+def own_content(params: Mapping[str, Any]) -> dict[str, str | None]:
+    """Read the content headers that a copy never takes from its source.
+
+    Source: S3 API reference, CopyObject, x-amz-website-redirect-location.
+
+    Raises:
+        Refused: a value cannot stand in a header.
+    """
+    sent = {member: params[member] for member in _NEVER_COPIED if member in params}
+    headers = content(sent).headers
+    return {
+        wire_name: headers.get(wire_name)
+        for wire_name in (CONTENT_MEMBERS[member] for member in _NEVER_COPIED)
+    }
+
+
 def content_reply(content_headers: Mapping[str, str], metadata: Mapping[str, str]) -> Result:
     """Say what an object says about its content."""
     reply: Result = {
@@ -290,7 +310,12 @@ def copy_source(params: Mapping[str, Any]) -> tuple[str, str]:
         text = unquote_to_bytes(path.encode("latin-1")).decode()
     except UnicodeDecodeError:
         text = ""
-    bucket, _, key = text.removeprefix("/").partition("/")
+    bucket, slash, key = text.removeprefix("/").partition("/")
+    if bucket and not slash:
+        # Observed: S3 puts the header's name where its value would be.
+        raise bad_argument(
+            "x-amz-copy-source", "x-amz-copy-source", "Invalid copy source object key"
+        )
     if not bucket or not key:
         raise bad_argument(
             "x-amz-copy-source",
@@ -302,12 +327,16 @@ def copy_source(params: Mapping[str, Any]) -> tuple[str, str]:
     return bucket, key
 
 
-def copy_conditions(params: Mapping[str, Any]) -> conditions.Conditions:
-    """Read the conditions on the source of a copy."""
+def copy_conditions(params: Mapping[str, Any], now_ms: int) -> conditions.Conditions:
+    """Read the conditions on the source of a copy.
+
+    A modification since a time that is yet to come is not asked for (observed: S3).
+    """
+    since = _milliseconds(params.get("CopySourceIfModifiedSince"))
     return conditions.Conditions(
         if_match=params.get("CopySourceIfMatch"),
         if_none_match=params.get("CopySourceIfNoneMatch"),
-        if_modified_since_ms=_milliseconds(params.get("CopySourceIfModifiedSince")),
+        if_modified_since_ms=None if since is not None and since > now_ms else since,
         if_unmodified_since_ms=_milliseconds(params.get("CopySourceIfUnmodifiedSince")),
     )
 
@@ -396,7 +425,8 @@ def tags(params: Mapping[str, Any]) -> dict[str, str]:
     if not text:
         return {}
     found: dict[str, str] = {}
-    for piece in text.encode("latin-1").split(b"&"):
+    # Observed: S3 overlooks empty pieces, and tells bad characters as bad encoding.
+    for piece in filter(None, text.encode("latin-1").split(b"&")):
         name, _, value = piece.partition(b"=")
         try:
             decoded = _form_text(name)
@@ -405,6 +435,8 @@ def tags(params: Mapping[str, Any]) -> dict[str, str]:
             found[decoded] = _form_text(value)
         except UnicodeDecodeError:
             raise _bad_tagging(text) from None
+        if not _is_tag_text(decoded) or not _is_tag_text(found[decoded]):
+            raise _bad_tagging(text)
     return checked_tags(found)
 
 
@@ -450,6 +482,8 @@ def checked_tags(found: dict[str, str]) -> dict[str, str]:
     if len(found) > MAX_TAGS:
         raise Refused("InvalidTag", f"Object tags cannot be greater than {MAX_TAGS}")
     for name, value in found.items():
+        if name.startswith(_SYSTEM_TAG):
+            raise Refused("InvalidTag", "Your TagKey cannot be prefixed with aws:", TagKey=name)
         if not name or len(name) > MAX_TAG_KEY or not _is_tag_text(name):
             raise Refused("InvalidTag", "The TagKey you have provided is invalid", TagKey=name)
         if len(value) > MAX_TAG_VALUE or not _is_tag_text(value):

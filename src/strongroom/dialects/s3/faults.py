@@ -257,6 +257,11 @@ DOMAIN: Final[dict[type[errors.StrongroomError], Callable[[Any], Refused]]] = {
     errors.ObjectTooLarge: lambda e: Refused(
         "EntityTooLarge", ProposedSize=str(e.size), MaxSizeAllowed=str(e.limit)
     ),
+    errors.SourceTooLarge: lambda e: Refused(
+        "InvalidRequest",
+        "The specified copy source is larger than the maximum allowable size for a copy source:"
+        f" {e.limit}",
+    ),
     errors.InvalidPart: lambda e: Refused("InvalidPart", PartNumber=str(e.number), ETag=e.etag),
     errors.InvalidPartOrder: lambda _: Refused("InvalidPartOrder"),
     errors.PartTooSmall: lambda e: Refused(

@@ -240,6 +240,8 @@ def _parts(
 ) -> Result:
     limit = facets.page_size(params, "MaxParts", "x-amz-max-parts", facets.MAX_PARTS_LISTED)
     after = params.get("PartNumberMarker", 0)
+    if after < 0:
+        raise facets.bad_argument("x-amz-part-number-marker", str(after))
     count = len(head.visible_parts)
     last = min(after + limit, count)
     return {

@@ -1,0 +1,201 @@
+"""The command line: exit statuses, and what people and scripts read."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from click import testing as click_testing
+
+from strongroom import cli
+from strongroom.server import build, home, observe, settings
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("STRONGROOM_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*args, **kwargs):
+        return click_testing.CliRunner().invoke(cli.main, args, **kwargs)
+
+    return invoke
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A data directory as a first start of the server leaves it."""
+    chosen = settings.Settings(data_dir=tmp_path / "data", data_dir_given=True)
+    with home.opened(chosen, observe.reporter(io.StringIO())) as completed:
+        build.prepare(completed)
+    return tmp_path / "data"
+
+
+def test_help_names_every_option_that_is_served_and_its_variable(run):
+    told = run("serve", "--help")
+
+    assert told.exit_code == 0
+    for option in (
+        "--data-dir",
+        "--listen",
+        "--http-listen",
+        "--metrics-listen",
+        "--trusted-proxy",
+        "--tls-cert",
+        "--tls-key",
+        "--workers",
+        "--ephemeral",
+        "--domain",
+        "--region",
+        "--sse-c-default",
+        "--fingerprints",
+        "--config",
+    ):
+        assert option in told.output
+    assert "STRONGROOM_MASTER_KEY" in told.output
+    assert "--oss-listen" not in told.output
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--ephemeral", "--workers", "2"],
+        ["--listen", "nonsense"],
+        ["--oss-listen", ":0"],
+        ["--database-url", "postgresql://h/d"],
+        ["--no-such-option"],
+        ["--tls-cert", "only.pem"],
+    ],
+)
+def test_a_slip_in_the_options_is_status_2_and_starts_nothing(run, tmp_path, args):
+    told = run("serve", *args)
+
+    assert told.exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_served_is_said_so(run):
+    assert "does not serve the OSS dialect yet" in run("serve", "--oss-listen", ":0").stderr
+
+
+def test_a_command_that_does_not_exist_is_status_2(run):
+    assert run("cse").exit_code == 2
+
+
+def test_version_is_text_or_json(run):
+    assert run("version").output.startswith("strongroom ")
+    assert set(json.loads(run("version", "--json").output)) == {
+        "strongroom",
+        "python",
+        "cryptography",
+        "openssl",
+    }
+
+
+def test_a_user_is_added_listed_and_removed(run, store):
+    where = ("--data-dir", str(store))
+
+    added = json.loads(run("admin", "user", "add", "ada", "--json", *where).output)
+    listed = json.loads(run("admin", "user", "list", "--json", *where).output)
+    removed = run("admin", "user", "remove", "ada", *where)
+    left = json.loads(run("admin", "user", "list", "--json", *where).output)
+
+    assert added["name"] == "ada"
+    assert len(added["user_id"]) == 64
+    assert added["access_key"]
+    assert len(added["secret_key"]) >= 40
+    assert [one["user_id"] for one in listed] == [added["user_id"]]
+    assert removed.exit_code == 0
+    assert left == []
+
+
+def test_a_secret_is_printed_once_and_never_listed(run, store):
+    where = ("--data-dir", str(store))
+
+    added = run("admin", "user", "add", "ada", *where)
+    listed = run("admin", "user", "list", *where)
+
+    secret = added.output.split("secret key  ")[1].strip()
+    assert secret not in listed.output
+    assert "ada" in listed.output
+
+
+@pytest.mark.parametrize("how", ["option", "variable", "prompt"])
+def test_a_secret_may_be_chosen(run, store, how):
+    args = [
+        "admin",
+        "user",
+        "add",
+        "ada",
+        "--access-key",
+        "adakey",
+        "--json",
+        "--data-dir",
+        str(store),
+    ]
+    kwargs = {}
+    if how == "option":
+        args += ["--secret-key", "chosen-secret"]
+    elif how == "variable":
+        kwargs["env"] = {"STRONGROOM_USER_SECRET_KEY": "chosen-secret"}
+    else:
+        args += ["--secret-key", "-"]
+        kwargs["input"] = "chosen-secret\nchosen-secret\n"
+
+    told = run(*args, **kwargs)
+
+    table = json.loads(told.stdout.splitlines()[-1])
+    assert (table["access_key"], table["secret_key"]) == ("adakey", "chosen-secret")
+
+
+def test_a_name_that_is_taken_is_a_sentence_and_status_1(run, store):
+    where = ("--data-dir", str(store))
+    run("admin", "user", "add", "ada", *where)
+
+    again = run("admin", "user", "add", "ada", *where)
+
+    assert again.exit_code == 1
+    assert again.stderr == (
+        "strongroom: The user or access key 'ada' exists already; choose another.\n"
+    )
+
+
+def test_a_user_who_is_not_there_is_a_sentence_and_status_1(run, store):
+    told = run("admin", "user", "remove", "nobody", "--data-dir", str(store))
+
+    assert told.exit_code == 1
+    assert "'nobody'" in told.stderr
+
+
+def test_a_data_directory_that_is_not_there_is_not_made(run, tmp_path):
+    told = run("admin", "user", "list", "--data-dir", str(tmp_path / "none"))
+
+    assert told.exit_code == 1
+    assert "There is no data directory" in told.stderr
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    "args", [["--access-key", "a b"], ["--secret-key", "short"]], ids=["access", "secret"]
+)
+def test_keys_that_cannot_be_used_are_status_2(run, store, args):
+    told = run("admin", "user", "add", "ada", *args, "--data-dir", str(store))
+
+    assert told.exit_code == 2
+    assert told.stderr.startswith("strongroom: ")
+    assert args[1] not in told.stderr
+
+
+def test_the_module_runs_as_a_program():
+    ended = subprocess.run(
+        [sys.executable, "-m", "strongroom.cli", "version", "--json"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert json.loads(ended.stdout)["strongroom"]
