@@ -23,7 +23,7 @@ from botocore.credentials import Credentials
 
 from strongroom.crypto.secret import SecretKey
 from strongroom.server import build
-from strongroom.store import memory
+from strongroom.store import catalog, memory
 from strongroom.wire import message, xml_body
 
 ACCESS_KEY, SECRET_KEY = "rootaccess", "root-secret-for-tests"
@@ -152,16 +152,51 @@ class Raw:
         return len(piece)
 
 
+class Catalog(memory.MemoryCatalog):
+    """A catalog that a test can look into, and whose commits can be made to fail."""
+
+    failure = None
+
+    async def put_version(self, draft, guard=catalog.no_guard):
+        if self.failure is not None:
+            raise self.failure
+        await super().put_version(draft, guard)
+
+    async def put_part(self, upload, part, blob):
+        if self.failure is not None:
+            raise self.failure
+        await super().put_part(upload, part, blob)
+
+    @property
+    def inline_ids(self):
+        return set(self._inline)
+
+    @property
+    def keys(self):
+        return {(name, key) for name, home in self._buckets.items() for key in home.keys}
+
+    def places(self, bucket, key):
+        return [ref.place for ref in self._buckets[bucket].entries[key.encode()].body.blobs]
+
+
+class Blobs(memory.MemoryBlobs):
+    """Blobs that a test can look at, and change behind the store's back."""
+
+    @property
+    def stored(self):
+        return self._blobs
+
+
 class Store:
     """A store in memory, with ways to talk to it."""
 
-    def __init__(self, loop, *, catalog=None, blobs=None):
+    def __init__(self, loop, **settings):
         self._loop = loop
         self._ids = itertools.count(1)
         self.reported = []
         self.answers = []
-        self.blobs = memory.MemoryBlobs() if blobs is None else blobs
-        self.catalog = memory.MemoryCatalog() if catalog is None else catalog
+        self.blobs = Blobs()
+        self.catalog = Catalog()
         self.core = loop.run(
             build.assemble(
                 self.catalog,
@@ -169,8 +204,7 @@ class Store:
                 master_key=SecretKey(bytes(range(32))),
                 root_access_key=ACCESS_KEY,
                 root_secret_key=SecretKey(SECRET_KEY.encode()),
-                region="us-east-1",
-                domains=("localhost",),
+                **{"region": "us-east-1", "domains": ("localhost",)} | settings,
                 report=lambda _request, error: self.reported.append(error),
             )
         )
@@ -204,8 +238,8 @@ class Store:
             response = outcome.response
             if isinstance(response.body, bytes):
                 return response.status, response.headers, response.body
-            async with contextlib.aclosing(response.body) as pieces:
-                return response.status, response.headers, b"".join([p async for p in pieces])
+            async with contextlib.aclosing(response.body) as stream:
+                return response.status, response.headers, b"".join([p async for p in stream])
 
         reply = self._loop.run(answer())
         self.answers.append(reply)
@@ -234,13 +268,15 @@ class Store:
                 a signed header away again.
         """
         sent = {"host": host, **(headers or {})}
-        sent.setdefault("content-length", str(len(body)))
+        # Not signed, so that it can be wrong.
+        length = sent.pop("content-length", str(len(body)))
         request = AWSRequest(method=method, url=f"https://{host}{target}", data=body)
         for name, value in sent.items():
             request.headers[name] = value
         if who is not None:
             Signer(*who, payload).add_auth(request)
         final = {name.lower(): value for name, value in request.headers.items()}
+        final["content-length"] = length
         final |= {name.lower(): value for name, value in (unsigned or {}).items()}
         status, reply, content = self.send(
             method,
@@ -255,10 +291,8 @@ class Store:
 
     @property
     def remains(self):
-        """What the store holds of objects and parts: places of blobs, inline ones, listed keys."""
-        inline = set(self.catalog._inline)
-        keys = {(name, *b.keys) for name, b in self.catalog._buckets.items() if b.keys}
-        return set(self.blobs._blobs), inline, keys
+        """What the store holds of bodies: places of blobs, ids of inline ones, listed keys."""
+        return set(self.blobs.stored), self.catalog.inline_ids, self.catalog.keys
 
     def add_user(self, name, access_key, secret_key):
         self.run(
@@ -266,17 +300,28 @@ class Store:
         )
         return access_key, secret_key
 
-    def client(self, access_key=ACCESS_KEY, secret_key=SECRET_KEY, *, scheme="https", **config):
+    def client(
+        self,
+        access_key=ACCESS_KEY,
+        secret_key=SECRET_KEY,
+        *,
+        scheme="https",
+        host=HOST,
+        region="us-east-1",
+        **config,
+    ):
         client = _session().client(
             "s3",
-            endpoint_url=f"{scheme}://{HOST}",
+            endpoint_url=f"{scheme}://{host}",
             aws_access_key_id=access_key,
             aws_secret_access_key=secret_key,
-            region_name="us-east-1",
+            region_name=region,
             config=Config(
-                s3={"addressing_style": "path"},
-                retries={"max_attempts": 1, "mode": "standard"},
-                **config,
+                **{
+                    "s3": {"addressing_style": "path"},
+                    "retries": {"max_attempts": 1, "mode": "standard"},
+                }
+                | config
             ),
         )
         client.meta.events.register("before-send.s3", self._answer)
@@ -314,8 +359,8 @@ def loop():
 def make_store(loop):
     made = []
 
-    def make(**adapters):
-        made.append(Store(loop, **adapters))
+    def make(**settings):
+        made.append(Store(loop, **settings))
         return made[-1]
 
     yield make

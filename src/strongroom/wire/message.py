@@ -24,7 +24,8 @@ class Request:
         method: upper case.
         raw_path: percent-encoded path, beginning with `/`, without the query.
         raw_query: bytes after `?`, or empty.
-        headers: in order of arrival, duplicates kept.
+        headers: in order of arrival, duplicates kept. They may hold a customer's
+            key, so neither they nor the query are in the `repr`.
         body: yields the body in pieces of any size. Iterating raises `ClientGone`
             if the client hangs up before the body's end.
         secure: the customer's connection is TLS (here, or at a trusted proxy).
@@ -34,8 +35,8 @@ class Request:
 
     method: str
     raw_path: bytes
-    raw_query: bytes
-    headers: Headers
+    raw_query: bytes = field(repr=False)
+    headers: Headers = field(repr=False)
     body: AsyncIterator[bytes]
     secure: bool
     peer: str = ""
