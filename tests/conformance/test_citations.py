@@ -1,0 +1,72 @@
+"""Every requirement of the seeds S000, S001 and S003 has a test that cites it.
+
+A test cites a requirement by its id, such as S003.24, in its docstring or in that of its module.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+ID = re.compile(r"\bS(\d{3})\.(\d+)\b")
+
+COUNTS = {"S000": 20, "S001": 17, "S003": 28}
+"""How many rows each seed has, numbered from 1."""
+
+CITED = {
+    "S000": {1, 2, 3, 4, 5, 6, 8, 9, 10, 12, 13, 14, 15, 17, 18, 19, 20},
+    "S001": set(range(1, 18)),
+    "S003": {2, 3, 5, 6, 9, 14, 15, 16, *range(18, 28)},
+}
+"""What must have a test."""
+
+NOT_YET = {
+    "S000.11": "deriving a key from a password comes with the command `keys derive`",
+    "S003.4": "encryption by the client comes with `strongroom.client`",
+    "S003.7": "SSE-KMS comes with the KMS",
+    "S003.8": "DSSE-KMS comes with the KMS",
+    "S003.10": "encryption by the client comes with `strongroom.client`",
+    "S003.11": "permissions on KMS keys come with the KMS",
+    "S003.12": "deletion of KMS keys comes with the KMS",
+    "S003.13": "permissions on KMS keys come with the KMS",
+}
+"""What a later release will test. Of S003.3 the modes with a KMS, of S003.19 other defaults than
+SSE-S3, and of S003.22 and S003.23 the console are to be added then, too."""
+
+PAPER = {"S000.7", "S000.16", "S003.1", "S003.17", "S003.28"}
+"""What the documentation says, or what asks for nothing."""
+
+
+def ids(table):
+    return {f"{seed}.{number}" for seed, numbers in table.items() for number in numbers}
+
+
+def cited():
+    found = set()
+    for path in sorted(TESTS.rglob("test_*.py")):
+        if path != Path(__file__):
+            found |= {f"S{seed}.{row}" for seed, row in ID.findall(path.read_text("utf-8"))}
+    return found
+
+
+@pytest.mark.parametrize("row", sorted(ids(CITED)))
+def test_a_test_cites(row):
+    assert row in cited()
+
+
+def test_what_is_tested_is_no_longer_listed_as_not_yet():
+    assert cited() & NOT_YET.keys() == set()
+
+
+def test_every_row_is_in_one_list():
+    lists = [ids(CITED), set(NOT_YET), PAPER]
+
+    assert sum(map(len, lists)) == len(set().union(*lists))
+    assert set().union(*lists) == ids({seed: range(1, n + 1) for seed, n in COUNTS.items()})
+
+
+def test_no_test_cites_a_row_that_does_not_exist():
+    rows = {row for row in cited() if row.partition(".")[0] in COUNTS}
+
+    assert rows - ids({seed: range(1, n + 1) for seed, n in COUNTS.items()}) == set()
