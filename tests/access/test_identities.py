@@ -31,9 +31,9 @@ class Keeper(master.Master):
         super().__init__(key)
         self.opened = 0
 
-    def open_credential(self, access_key, sealed):
+    def open_credential(self, access_key, user_id, sealed):
         self.opened += 1
-        return super().open_credential(access_key, sealed)
+        return super().open_credential(access_key, user_id, sealed)
 
 
 @pytest.fixture

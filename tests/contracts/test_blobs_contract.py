@@ -179,6 +179,70 @@ def test_blobs_of_this_process_are_no_strays(blobs):
     unfinished.discard()
 
 
+def test_a_blob_that_is_set_aside_is_out_of_the_way(blobs):
+    place = store(blobs, 1, b"stray")
+    kept = store(blobs, 2, b"kept")
+    reader = blobs.open(place)
+
+    blobs.set_aside(place)
+    blobs.set_aside(place)
+
+    with pytest.raises(errors.BlobMissing):
+        blobs.open(place)
+    assert list(blobs.strays()) == []
+    assert read(blobs, kept, 0, 4) == b"kept"
+    target = bytearray(5)
+    reader.read_into(0, memoryview(target))
+    assert target == b"stray"
+    reader.close()
+
+
+def test_a_purge_is_of_what_was_set_aside_and_of_nothing_else(blobs):
+    kept = store(blobs, 1, b"kept")
+    gone = store(blobs, 2, b"stray")
+    blobs.set_aside(gone)
+
+    assert blobs.purge(0) == 0
+    blobs.purge(float(2**40))
+    assert blobs.purge(float(2**40)) == 0
+
+    assert read(blobs, kept, 0, 4) == b"kept"
+    with pytest.raises(errors.BlobMissing):
+        blobs.open(gone)
+
+
+def test_an_identity_is_adopted_once_and_stands(blobs):
+    assert blobs.identity() is None
+
+    blobs.adopt(b"first")
+    blobs.adopt(b"first")
+
+    with pytest.raises(errors.StoreFailed):
+        blobs.adopt(b"second")
+    assert blobs.identity() == b"first"
+
+
+def test_an_identity_is_not_empty(blobs):
+    with pytest.raises(ValueError, match="identity"):
+        blobs.adopt(b"")
+
+    assert blobs.identity() is None
+
+
+def test_blobs_are_empty_until_there_is_one_and_when_the_last_is_gone(blobs):
+    assert blobs.is_empty()
+    blobs.adopt(b"an identity is no blob")
+    assert blobs.is_empty()
+
+    one, other = store(blobs, 1, b"one"), store(blobs, 2, b"other")
+
+    assert not blobs.is_empty()
+    blobs.remove(one)
+    assert not blobs.is_empty()
+    blobs.set_aside(other)
+    assert blobs.is_empty()
+
+
 def test_blobs_are_closed_twice_without_harm(blobs):
     blobs.close()
     blobs.close()

@@ -418,6 +418,61 @@ def test_a_deleted_bucket_takes_its_open_uploads_along(catalog, make):
     asyncio.run(story())
 
 
+def test_a_write_that_was_authorised_for_a_bucket_does_not_go_to_its_successor(catalog, make):
+    async def story():
+        before, after = make.bucket(created_ms=5), make.bucket(created_ms=6)
+        await catalog.create_bucket(before)
+        meant_for_before = dataclasses.replace(
+            make.draft("key", make.file(), make.inline()), bucket_made_ms=before.created_ms
+        )
+        await catalog.delete_bucket("shelf")
+        await catalog.create_bucket(after)
+        untouched = await state_of(catalog)
+
+        with pytest.raises(errors.BucketNotFound):
+            await catalog.put_version(meant_for_before)
+
+        assert await state_of(catalog) == untouched
+        assert await catalog.known([blob.blob_id for blob in meant_for_before.blobs]) == set()
+        await catalog.put_version(
+            dataclasses.replace(meant_for_before, bucket_made_ms=after.created_ms)
+        )
+        current = await catalog.current("shelf", "key")
+        assert current.version == meant_for_before.version
+
+    asyncio.run(story())
+
+
+def test_a_write_whose_bucket_is_another_one_is_refused_before_its_guard_is_asked(catalog, make):
+    async def story():
+        await catalog.create_bucket(make.bucket(created_ms=6))
+
+        with pytest.raises(errors.BucketNotFound):
+            await catalog.put_version(
+                dataclasses.replace(make.draft(), bucket_made_ms=5), guard=refuse
+            )
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("beyond", [2**63 - 1, 2**63, 2**100])
+def test_limits_beyond_64_bits_are_as_good_as_none(catalog, make, beyond):
+    async def story():
+        await catalog.create_bucket(make.bucket())
+        blob = make.file()
+        await catalog.put_version(make.draft("gone", blob))
+        await catalog.delete_version("shelf", "gone")
+        draft = make.draft("key")
+        await catalog.put_version(draft)
+
+        assert [bucket.name for bucket in await catalog.buckets(limit=beyond)] == ["shelf"]
+        assert (await catalog.list_objects("shelf", limit=beyond)).versions == (draft.version,)
+        assert list(await catalog.doomed(limit=beyond)) == [make.ref(blob)]
+        assert list(await catalog.doomed(limit=-beyond)) == []
+
+    asyncio.run(story())
+
+
 def test_a_blob_id_that_is_taken_is_refused_and_nothing_changes(catalog, make):
     async def story():
         await catalog.create_bucket(make.bucket())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -61,6 +62,58 @@ def test_parts_come_by_number_in_pages(catalog, make):
         assert await numbers(limit=0) == []
         assert await catalog.parts(upload.upload_id, after=2, limit=1) == [make.part(9, blobs[9])]
         assert list(await catalog.parts("upload-0")) == []
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("beyond", [2**63 - 1, 2**63, 2**100])
+def test_part_numbers_beyond_64_bits_are_just_beyond_the_last_part(catalog, make, beyond):
+    async def story():
+        upload, parts = await open_with_parts(catalog, make, make.file(), make.inline())
+
+        assert list(await catalog.parts(upload.upload_id, after=beyond)) == []
+        assert list(await catalog.parts(upload.upload_id, after=-beyond)) == parts
+        assert list(await catalog.parts(upload.upload_id, limit=beyond)) == parts
+        assert list(await catalog.parts(upload.upload_id, limit=-beyond)) == []
+        assert (await catalog.list_uploads("shelf", limit=beyond)).uploads == (upload,)
+
+    asyncio.run(story())
+
+
+def test_an_upload_that_was_authorised_for_a_bucket_is_not_opened_in_its_successor(catalog, make):
+    async def story():
+        before, after = make.bucket(created_ms=5), make.bucket(created_ms=6)
+        await catalog.create_bucket(before)
+        upload = make.upload()
+        await catalog.delete_bucket("shelf")
+        await catalog.create_bucket(after)
+
+        with pytest.raises(errors.BucketNotFound):
+            await catalog.create_upload(dataclasses.replace(upload, bucket_made_ms=5))
+
+        assert (await catalog.list_uploads("shelf", limit=10)).uploads == ()
+        await catalog.create_upload(dataclasses.replace(upload, bucket_made_ms=6))
+        assert await catalog.upload("shelf", "key", upload.upload_id) == upload
+
+    asyncio.run(story())
+
+
+def test_a_completion_that_was_authorised_for_another_bucket_changes_nothing(catalog, make):
+    async def story():
+        upload, parts = await open_with_parts(catalog, make, make.file())
+        made_ms = (await catalog.bucket("shelf")).created_ms
+        draft = make.draft()
+
+        with pytest.raises(errors.BucketNotFound):
+            await catalog.complete_upload(
+                upload, dataclasses.replace(draft, bucket_made_ms=made_ms + 1), parts
+            )
+
+        assert list(await catalog.parts(upload.upload_id)) == parts
+        await catalog.complete_upload(
+            upload, dataclasses.replace(draft, bucket_made_ms=made_ms), parts
+        )
+        assert (await catalog.current("shelf", "key")).version == draft.version
 
     asyncio.run(story())
 

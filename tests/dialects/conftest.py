@@ -47,6 +47,10 @@ class Fault:
     fields: dict[str, str]
 
 
+GONE = 0
+"""Status of a request whose client hung up: nobody was answered."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Answer:
     """What came back; of a repeated header the last."""
@@ -235,6 +239,8 @@ class Store:
 
         async def answer():
             outcome = await self.core.s3.handle(request)
+            if outcome.gone is not None:
+                return GONE, [], b""
             response = outcome.response
             if isinstance(response.body, bytes):
                 return response.status, response.headers, response.body

@@ -300,7 +300,7 @@ def test_a_client_that_hangs_up_leaves_the_old_object(bucket):
 
     answer = bucket.ask("PUT", "/bucket/k", {}, LARGE, pieces=hang_up())
 
-    assert (answer.status, answer.fault.code) == (400, "RequestTimeout")
+    assert answer.status == 0
     assert bucket.remains == before
     assert bucket.ask("GET", "/bucket/k").body == BODY
     assert bucket.reported == []

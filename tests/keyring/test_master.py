@@ -58,26 +58,28 @@ def test_a_wrapped_store_key_opens_under_its_number_and_master_alone(keeper, oth
 
 
 def test_a_credential_comes_back(keeper, random_bytes):
-    sealed = keeper.seal_credential("alice", SecretKey(b"her secret"), random_bytes)
+    sealed = keeper.seal_credential("alice", "a" * 64, SecretKey(b"her secret"), random_bytes)
 
-    assert keeper.open_credential("alice", sealed) == SecretKey(b"her secret")
+    assert keeper.open_credential("alice", "a" * 64, sealed) == SecretKey(b"her secret")
     assert b"secret" not in sealed
 
 
 def test_a_sealed_credential_opens_for_its_access_key_alone(keeper, other, random_bytes):
-    sealed = keeper.seal_credential("alice", SecretKey(b"her secret"), random_bytes)
+    sealed = keeper.seal_credential("alice", "a" * 64, SecretKey(b"her secret"), random_bytes)
 
     with pytest.raises(errors.NotAuthentic):
-        keeper.open_credential("alic", sealed)
+        keeper.open_credential("alic", "a" * 64, sealed)
     with pytest.raises(errors.NotAuthentic):
-        other.open_credential("alice", sealed)
+        other.open_credential("alice", "a" * 64, sealed)
+    with pytest.raises(errors.NotAuthentic):
+        keeper.open_credential("alice", "b" * 64, sealed)
 
 
 def test_one_kind_of_box_does_not_open_as_the_other(keeper, random_bytes):
     wrapped = keeper.wrap_store_key(1, SecretKey(b"k" * 32), random_bytes)
 
     with pytest.raises(errors.NotAuthentic):
-        keeper.open_credential("1", wrapped)
+        keeper.open_credential("1", "a" * 64, wrapped)
 
 
 @pytest.mark.parametrize("at", [0, 11, 12, 40, -1])

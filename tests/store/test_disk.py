@@ -321,6 +321,75 @@ def test_a_failed_directory_sync_fails_all_who_waited_and_ends_the_shard(open_bl
     asyncio.run(blobs.settle(later))
 
 
+def test_who_comes_during_a_sync_that_fails_is_not_served_by_the_next(open_blobs):
+    kernel = SpyKernel()
+    blobs = open_blobs(kernel)
+    places = [fill(blobs.create(blob_id(n), 3), b"abc").finish() for n in range(2)]
+    kernel.calls.clear()
+    second_waits = threading.Event()
+
+    async def story():
+        loop = asyncio.get_running_loop()
+        second = []
+
+        def ask():
+            second.append(loop.create_task(blobs.settle(places[1])))
+            # Behind the task's first step, which is the one that asks.
+            loop.call_soon(second_waits.set)
+
+        def sync_once_in_vain(fd):
+            SpyKernel.fsync(kernel, fd)
+            if not second:
+                loop.call_soon_threadsafe(ask)
+                second_waits.wait()
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        kernel.fsync = sync_once_in_vain
+        with pytest.raises(errors.StoreFailed):
+            await blobs.settle(places[0])
+        with pytest.raises(errors.StoreFailed):
+            await second[0]
+        with pytest.raises(errors.StoreFailed):
+            await blobs.settle(places[1])
+
+    asyncio.run(story())
+
+    assert kernel.calls == [("fsync", "00000000")], "no second sync was believed, or tried"
+
+
+def test_a_failed_sync_is_remembered_although_all_who_waited_have_left(open_blobs):
+    kernel = SpyKernel()
+    blobs = open_blobs(kernel)
+    place = fill(blobs.create(blob_id(1), 3), b"abc").finish()
+    left = threading.Event()
+
+    async def story():
+        loop = asyncio.get_running_loop()
+        syncing = asyncio.Event()
+
+        def sync_in_vain(_fd):
+            loop.call_soon_threadsafe(syncing.set)
+            left.wait()
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        kernel.fsync = sync_in_vain
+        waiter = asyncio.create_task(blobs.settle(place))
+        await syncing.wait()
+        waiter.cancel()
+        await asyncio.gather(waiter, return_exceptions=True)
+        del kernel.fsync
+        later = asyncio.create_task(blobs.settle(place))
+        await asyncio.sleep(0)
+        left.set()
+        with pytest.raises(errors.StoreFailed):
+            await later
+
+    asyncio.run(story())
+
+    after = fill(blobs.create(blob_id(2), 3), b"abc").finish()
+    assert after.split("/")[1] == "00000001", "and its directory gets no more files"
+
+
 def test_a_cancelled_waiter_takes_nobody_along(open_blobs):
     blobs = open_blobs()
     places = [fill(blobs.create(blob_id(n), 3), b"abc").finish() for n in range(3)]
@@ -337,7 +406,7 @@ def test_a_cancelled_waiter_takes_nobody_along(open_blobs):
     assert others == [None, None]
 
 
-def test_what_cannot_be_removed_is_a_stray_later(open_blobs):
+def test_what_cannot_be_discarded_is_a_stray_after_the_next_start(open_blobs):
     kernel = BrokenKernel()
     blobs = open_blobs(kernel)
     writer = fill(blobs.create(blob_id(1), 3), b"abc")
@@ -346,12 +415,46 @@ def test_what_cannot_be_removed_is_a_stray_later(open_blobs):
 
     writer.discard()
 
-    assert list(blobs.strays()) == [(blob_id(1), place)]
     with pytest.raises(errors.StoreFailed):
         blobs.remove(place)
-    kernel.breaks = {}
-    blobs.remove(place)
     assert list(blobs.strays()) == []
+    blobs.close()
+    heir = open_blobs()
+    assert list(heir.strays()) == [(blob_id(1), place)]
+    heir.remove(place)
+    assert list(heir.strays()) == []
+
+
+@pytest.mark.parametrize(("free", "fits"), [(999, False), (1000, True)])
+def test_a_blob_that_is_larger_than_the_free_space_is_refused_before_its_first_byte(
+    open_blobs, tmp_path, free, fits
+):
+    kernel = SpyKernel()
+    blobs = open_blobs(kernel)
+    kernel.statvfs = lambda _path: statvfs(f_blocks=10**6, f_bavail=free)
+
+    if fits:
+        blobs.create(blob_id(1), 1000 * 4096).discard()
+    else:
+        with pytest.raises(errors.StoreFull):
+            blobs.create(blob_id(1), 1000 * 4096)
+
+    assert files_under(tmp_path) == []
+
+
+def test_a_file_system_that_does_not_know_its_size_is_believed_to_have_space(open_blobs):
+    kernel = SpyKernel()
+    blobs = open_blobs(kernel)
+    kernel.statvfs = lambda _path: statvfs(f_blocks=0, f_bavail=0)
+
+    place = fill(blobs.create(blob_id(1), 3), b"abc").finish()
+
+    assert read(blobs, place, 3) == b"abc"
+
+
+def statvfs(*, f_blocks, f_bavail):
+    """Return what the system call does, for blocks of 4,096 bytes."""
+    return os.statvfs_result((4096, 4096, f_blocks, f_bavail, f_bavail, 0, 0, 0, 0, 255))
 
 
 def test_a_discard_in_the_middle_of_a_write_leaves_other_files_alone(open_blobs):

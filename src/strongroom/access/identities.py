@@ -83,7 +83,7 @@ class Identities:
         self._root_access_key = root_access_key.encode()
         self._root = Identity(ROOT, root_secret_key)
         self._random_bytes = random_bytes
-        self._opened: dict[bytes, secret.SecretKey] = {}
+        self._opened: dict[tuple[str, str, bytes], secret.SecretKey] = {}
 
     async def find(self, access_key: str) -> Identity | None:
         """Return whom an access key belongs to; None if nobody has it."""
@@ -93,12 +93,15 @@ class Identities:
         if found is None:
             return None
         credential, user = found
-        secret_key = self._opened.get(credential.sealed_secret)
+        name = (access_key, user.user_id, credential.sealed_secret)
+        secret_key = self._opened.get(name)
         if secret_key is None:
-            secret_key = self._master.open_credential(access_key, credential.sealed_secret)
+            secret_key = self._master.open_credential(
+                access_key, user.user_id, credential.sealed_secret
+            )
             if len(self._opened) >= _SECRET_CACHE:
                 self._opened.clear()
-            self._opened[credential.sealed_secret] = secret_key
+            self._opened[name] = secret_key
         return Identity(Principal(user.user_id, user.name), secret_key)
 
     async def name_of(self, user_id: str) -> str:
@@ -132,7 +135,9 @@ class Identities:
         if not shortest <= len(secret_key) <= longest:
             raise ValueError(f"a secret key has {shortest} to {longest} characters")
         user = records.User(self._random_bytes(32).hex(), name, now_ms)
-        sealed = self._master.seal_credential(access_key, secret_key, self._random_bytes)
+        sealed = self._master.seal_credential(
+            access_key, user.user_id, secret_key, self._random_bytes
+        )
         await self._catalog.add_user(
             user, records.Credential(access_key, user.user_id, sealed, now_ms)
         )

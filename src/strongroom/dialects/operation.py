@@ -64,7 +64,6 @@ class Call:
             the operation makes it.
         incoming: the body, for operations that declared `Body.STREAM`.
         services: the store's services (the dialect knows their type).
-        notes: what the access log shall say besides the usual.
     """
 
     # Headers and params hold customers' keys: a call that is shown somewhere must not show them.
@@ -75,7 +74,6 @@ class Call:
     incoming: transfer.Incoming | None
     services: Any
     now_ms: int
-    notes: dict[str, str] = field(default_factory=dict)
 
     @property
     def place(self) -> records.Bucket:

@@ -8,6 +8,7 @@ no step can be left out, is here.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from strongroom.access import identities
     from strongroom.service import buckets, transfer
     from strongroom.store import records
+
+
+LARGE_DOCUMENT_BYTES = 64 * 1024
+"""Documents beyond this are read on a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,11 @@ class Routed:
 
 @dataclass(slots=True)
 class Outcome:
-    """An answer, with what the access log says about it."""
+    """An answer, with what the access log says about it.
+
+    `gone` is set where the client hung up in the middle of its body: there is
+    nobody to answer, and `response` means nothing.
+    """
 
     response: message.Response
     operation: str = ""
@@ -53,6 +62,7 @@ class Outcome:
     key: str = ""
     access_key: str = ""
     error: str = ""
+    gone: errors.ClientGone | None = None
 
 
 class Authentication(Protocol):
@@ -114,6 +124,13 @@ class Dialect(Protocol):
         ...
 
 
+async def _close_streams(result: operation.Result) -> None:
+    """Let go of what a result was about to stream."""
+    for value in result.values():
+        if hasattr(value, "aclose"):
+            await value.aclose()
+
+
 class Pipeline:
     """Carries each request of a dialect through all steps."""
 
@@ -143,6 +160,8 @@ class Pipeline:
             proof = await self._dialect.authenticate(request)
             outcome.access_key = proof.access_key
             outcome.response = await self._answer(request, routed, proof)
+        except errors.ClientGone as error:
+            outcome.gone = error
         except (operation.Refused, errors.StrongroomError) as error:
             if isinstance(error, errors.StoreTrouble | errors.NotAuthentic):
                 self._report(request, error)
@@ -166,7 +185,11 @@ class Pipeline:
         incoming: transfer.Incoming | None = None
         if declared.body is operation.Body.DOCUMENT:
             document = await self._dialect.document(request, routed, proof)
-        params = self._dialect.bind(request, routed, document)
+        if document is not None and len(document) > LARGE_DOCUMENT_BYTES:
+            # Ten thousand parts take longer to read than others should wait.
+            params = await asyncio.to_thread(self._dialect.bind, request, routed, document)
+        else:
+            params = self._dialect.bind(request, routed, document)
         if declared.also is not None:
             action, name = declared.also(params)
             policy.require(proof.principal, action, (await self._buckets.find(name)).owner)
@@ -183,4 +206,8 @@ class Pipeline:
                 now_ms=self._clock_ms(),
             )
         )
-        return self._dialect.reply(request, routed, result)
+        try:
+            return self._dialect.reply(request, routed, result)
+        except BaseException:
+            await _close_streams(result)
+            raise

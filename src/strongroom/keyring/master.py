@@ -65,28 +65,34 @@ class Master:
         )
 
     def seal_credential(
-        self, access_key: str, secret_key: secret.SecretKey, random_bytes: Callable[[int], bytes]
+        self,
+        access_key: str,
+        user_id: str,
+        secret_key: secret.SecretKey,
+        random_bytes: Callable[[int], bytes],
     ) -> bytes:
-        """Seal a user's secret key, bound to its access key."""
+        """Seal a user's secret key, bound to its access key and its user."""
         return envelope.seal_box(
             self._prk,
             derive.Label.CREDENTIAL,
             access_key,
+            user_id,
             plaintext=secret_key.reveal(),
             random_bytes=random_bytes,
         )
 
-    def open_credential(self, access_key: str, sealed: bytes) -> secret.SecretKey:
+    def open_credential(self, access_key: str, user_id: str, sealed: bytes) -> secret.SecretKey:
         """Open a user's secret key.
 
         Raises:
-            NotAuthentic: it was changed, or belongs to another access key.
+            NotAuthentic: it was changed, or belongs to another access key or user.
         """
         return secret.SecretKey(
             envelope.open_box(
                 self._prk,
                 derive.Label.CREDENTIAL,
                 access_key,
+                user_id,
                 sealed=sealed,
             )
         )

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from strongroom import errors
 from strongroom.dialects.operation import Refused
-from strongroom.server import metrics, observe
+from strongroom.server import metrics
 from strongroom.wire import message
 
 if TYPE_CHECKING:
-    from strongroom.server import background, build
+    from strongroom.server import background, build, observe
 
 LIVE: Final = b"/-/health/live"
 READY: Final = b"/-/health/ready"
@@ -27,35 +27,47 @@ class Application:
     """See `app.App`."""
 
     def __init__(
-        self, core: build.Core, jobs: background.Background, reporter: observe.Reporter
+        self,
+        core: build.Core,
+        jobs: background.Background,
+        reporter: observe.Reporter,
+        *,
+        collect: background.Job,
+        sweep: background.Job,
     ) -> None:
+        """Put it together.
+
+        Args:
+            core: the store.
+            jobs: what runs by the clock.
+            reporter: is told of every request.
+            collect: removes doomed blobs; runs when a transaction doomed some.
+            sweep: sets aside what a crash left; runs once.
+        """
         self._core = core
         self._jobs = jobs
         self._reporter = reporter
-        self._collecting: asyncio.Task[None] | None = None
+        self._collect = collect
+        self._sweep = sweep
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Sweep what a crash left, then collect whenever something was doomed."""
-        await self._core.collector.sweep()
-        self._collecting = asyncio.create_task(self._collect(), name="collect")
+        """Begin to collect whenever something was doomed, and to sweep what a crash left."""
+        self._tasks = [
+            asyncio.create_task(self._collect_when_woken(), name="collect"),
+            asyncio.create_task(self._jobs.run_once(self._sweep), name="sweep"),
+        ]
         self._jobs.start()
 
-    async def _collect(self) -> None:
+    async def _collect_when_woken(self) -> None:
         while True:
             await self._core.collector.waken()
-            try:
-                await self._core.collector.collect()
-            except errors.StoreTrouble as error:
-                # The blobs stay doomed; the job that runs by the clock tries again.
-                self._reporter.metrics.job_failed("collect")
-                self._reporter.log.error(
-                    "job.failed", job="collect", **observe.describe_error(error)
-                )
+            await self._jobs.run_once(self._collect)
 
     async def ready(self) -> bool:
         """Tell whether the catalog answers."""
         try:
-            await self._core.catalog.usage()
+            await self._core.catalog.fact("")
         except errors.StoreTrouble:
             return False
         return True
@@ -79,6 +91,8 @@ class Application:
             access_key=outcome.access_key,
             code=outcome.error,
         )
+        if outcome.gone is not None:
+            raise outcome.gone
         return outcome.response
 
     async def _own(self, request: message.Request) -> message.Response:
@@ -118,9 +132,10 @@ class Application:
     async def close(self) -> None:
         """Stop background work and let go of the store."""
         await self._jobs.close()
-        if self._collecting is not None:
-            self._collecting.cancel()
-            await asyncio.wait([self._collecting])
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         await self._core.close()
 
 

@@ -57,9 +57,10 @@ class Background:
             if missed > 0:
                 due += job.interval_s * -(-missed // job.interval_s)
             await asyncio.sleep(due - loop.time())
-            await self._run_once(job)
+            await self.run_once(job)
 
-    async def _run_once(self, job: Job) -> None:
+    async def run_once(self, job: Job) -> None:
+        """Run a job now, whether or not it is on the beat; what goes wrong is logged and counted."""
         started_s = time.perf_counter()
         try:
             await job.run()

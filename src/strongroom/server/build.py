@@ -13,13 +13,14 @@ from concurrent import futures
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from strongroom import errors
 from strongroom.access import identities
 from strongroom.crypto import secret
 from strongroom.dialects import pipeline
 from strongroom.dialects.s3 import dialect as s3_dialect
 from strongroom.dialects.s3 import protocol, services
 from strongroom.keyring import master, sources
-from strongroom.server import application, background
+from strongroom.server import application, background, files
 from strongroom.service import (
     buckets,
     copying,
@@ -36,7 +37,6 @@ from strongroom.store.sqlite import schema
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
-    from pathlib import Path
 
     from strongroom.server import observe
     from strongroom.server import settings as configuration
@@ -52,6 +52,9 @@ BLOBS_NAME = "blobs"
 
 SHARED_GRACE_MS = 15 * 60 * 1000
 """With several workers, how long a read that another one began may still need a doomed blob."""
+
+HOUSEKEEPING_NAME = "housekeeping.lock"
+PURGE_INTERVAL_S = 3600.0
 
 COLLECT_INTERVAL_S = 60.0
 """Doomed blobs are collected when a transaction dooms some; and at this interval, for those
@@ -93,11 +96,6 @@ def prepare(settings: configuration.Settings) -> None:
         schema.migrate(settings.data_dir / CATALOG_NAME)
 
 
-def is_empty(data_dir: Path) -> bool:
-    """Whether a data directory holds no store yet, so that keys may be generated for it."""
-    return not (data_dir / CATALOG_NAME).exists()
-
-
 async def build(
     settings: configuration.Settings, reporter: observe.Reporter
 ) -> application.Application:
@@ -112,6 +110,7 @@ async def build(
     assert settings.root_access_key is not None, "the process resolves root's credentials first"
     assert settings.root_secret_key is not None, "the process resolves root's credentials first"
     try:
+        await _check_halves(opened, lying)
         core = await assemble(
             opened,
             lying,
@@ -122,6 +121,9 @@ async def build(
             domains=("localhost", *((settings.domain,) if settings.domain else ())),
             block_sse_c=settings.sse_c_default == "block",
             collect_grace_ms=SHARED_GRACE_MS if settings.workers > 1 else 0,
+            may_collect=files.Turn(settings.data_dir / HOUSEKEEPING_NAME).take
+            if settings.workers > 1
+            else lambda: True,
             report=lambda request, error: reporter.failed(request.request_id, error),
         )
     except BaseException:
@@ -129,11 +131,36 @@ async def build(
         lying.close()
         raise
     reporter.metrics.usage = opened.usage
-    jobs = background.Background(
-        [background.Job("collect", COLLECT_INTERVAL_S, core.collector.collect)],
+    collector = core.collector
+    collect = background.Job("collect", COLLECT_INTERVAL_S, collector.collect)
+    purge = background.Job("purge", PURGE_INTERVAL_S, collector.purge)
+    return application.Application(
+        core,
+        background.Background([collect, purge], reporter),
         reporter,
+        collect=collect,
+        sweep=background.Job("sweep", 0, collector.sweep),
     )
-    return application.Application(core, jobs, reporter)
+
+
+async def _check_halves(opened: catalog.Catalog, lying: blobs.Blobs) -> None:
+    """Refuse a catalog that is not the one of these blobs, before anything takes them for strays.
+
+    Raises:
+        StoreFailed: they do not belong together; the text says what to do.
+    """
+    identity = await opened.establish("store-id", secrets.token_bytes(16))
+    standing = lying.identity()
+    if standing is None:
+        usage = await opened.usage()
+        if not (usage.objects or usage.uploads or lying.is_empty()):
+            raise errors.StoreFailed(f"{CATALOG_NAME} is empty and there are blobs. {_PUT_BACK}")
+        lying.adopt(identity)
+    elif standing != identity:
+        raise errors.StoreFailed(f"{CATALOG_NAME} is not the one of these blobs. {_PUT_BACK}")
+
+
+_PUT_BACK = "Put the right catalog back; nothing was changed."
 
 
 def _open_adapters(
@@ -214,6 +241,7 @@ async def assemble(
     domains: Sequence[str],
     block_sse_c: bool = False,
     collect_grace_ms: int = 0,
+    may_collect: Callable[[], bool] = lambda: True,
     report: Callable[[message.Request, Exception], None],
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     clock_ms: Callable[[], int] = clock_ms,
@@ -230,6 +258,7 @@ async def assemble(
         domains: host names under which `BUCKET.NAME` names a bucket.
         block_sse_c: whether new buckets refuse customer keys.
         collect_grace_ms: how long doomed blobs are kept for other processes' readers.
+        may_collect: whether it is this process that collects, asked each time.
         report: is told of failures that are not the client's.
         random_bytes: source of keys, salts and ids.
         clock_ms: the time.
@@ -251,7 +280,13 @@ async def assemble(
     threads = futures.ThreadPoolExecutor(WORK_THREADS, thread_name_prefix="strongroom-work")
     pins = transfer.Pins()
     collector = housekeeping.Collector(
-        catalog, blobs, pins, threads=threads, grace_ms=collect_grace_ms, clock_ms=clock_ms
+        catalog,
+        blobs,
+        pins,
+        threads=threads,
+        grace_ms=collect_grace_ms,
+        clock_ms=clock_ms,
+        may_collect=may_collect,
     )
     guard = encryption.Encryption(store_keys, random_bytes=random_bytes)
     carrier = transfer.Transfer(

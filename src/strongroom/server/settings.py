@@ -9,7 +9,6 @@ Source: the table "Command line" of the contract (README, Settings).
 from __future__ import annotations
 
 import base64
-import binascii
 import dataclasses
 import ipaddress
 import json
@@ -19,12 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from strongroom import errors
 from strongroom.crypto import secret
+from strongroom.keyring import master
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-MASTER_KEY_BYTES = 32
+MASTER_KEY_BYTES = master.MASTER_KEY_BYTES
 MAX_WORKERS = 256
 """More processes than this on one machine is a slip of the finger."""
 ACCESS_KEY_CHARACTERS = re.compile(r"[A-Za-z0-9._-]{3,128}")
@@ -220,18 +221,15 @@ def parse_networks(value: Any) -> tuple[Network, ...]:
 
 
 def parse_master_key(value: Any) -> secret.SecretKey:
-    """Read the base64 of `MASTER_KEY_BYTES`; nothing of the value is in the error.
+    """Read the base64 of a master key; nothing of the value is in the error.
 
     Raises:
         SettingsError: it is not that.
     """
     try:
-        raw = base64.b64decode(_text(value).strip(), validate=True)
-    except (binascii.Error, ValueError):
-        raise SettingsError("the master key is not base64.") from None
-    if len(raw) != MASTER_KEY_BYTES:
-        raise SettingsError(f"the master key has {len(raw)} bytes instead of {MASTER_KEY_BYTES}.")
-    return secret.SecretKey(raw)
+        return master.parse(_text(value))
+    except errors.MasterKeyTrouble as error:
+        raise SettingsError(str(error)) from None
 
 
 def parse_access_key(value: Any) -> str:

@@ -65,6 +65,7 @@ class Target:
         tags: None for the source's.
         checksum: algorithm of its checksum; None for the source's.
         when: conditions on what is there already.
+        bucket_made_ms: as for `Objects.put`.
     """
 
     bucket: str
@@ -76,6 +77,7 @@ class Target:
     checksum: str | None
     own_headers: Mapping[str, str | None] = field(default_factory=dict)
     when: conditions.Conditions = conditions.NONE
+    bucket_made_ms: int | None = None
 
 
 class Copying:
@@ -110,6 +112,8 @@ class Copying:
             KeyRequired, KeyNotApplicable, WrongKey, NotAuthentic: see `Encryption.unlock`.
             PreconditionFailed: a condition on source or target does not hold.
             SourceTooLarge: more than `MAX_COPY_BYTES`.
+            SourceGone: the source was overwritten each time that it was looked up.
+            BlobMissing, StoreFull, StoreFailed: its bytes cannot be read or kept.
         """
         for tries_left in reversed(range(_TRIES)):
             opened = await self._open(source)
@@ -138,8 +142,9 @@ class Copying:
                     content=content,
                     tags=tags,
                     when=target.when,
+                    bucket_made_ms=target.bucket_made_ms,
                 )
-            except errors.SourceGone:
+            except (errors.SourceGone, errors.BlobMissing):
                 if not tries_left:
                     raise
         raise AssertionError("the last try returns or raises")
@@ -182,7 +187,7 @@ class Copying:
                     self._incoming(opened, start, end, None),
                     customer=customer,
                 )
-            except errors.SourceGone:
+            except (errors.SourceGone, errors.BlobMissing):
                 if not tries_left:
                     raise
         raise AssertionError("the last try returns or raises")
@@ -243,7 +248,7 @@ class Copying:
             random_bytes=self._random_bytes,
         )
         await self._catalog.put_version(
-            dataclasses.replace(draft, shares=version),
+            dataclasses.replace(draft, shares=version, bucket_made_ms=target.bucket_made_ms),
             target.when.guard(target.bucket, target.key),
         )
         self._displaced()
@@ -282,7 +287,7 @@ class Copying:
             async with contextlib.aclosing(reading):
                 async for piece in reading:
                     yield piece
-        except (errors.ObjectNotFound, errors.BlobMissing) as error:
+        except errors.ObjectNotFound as error:
             raise errors.SourceGone(version.bucket, version.key) from error
 
 

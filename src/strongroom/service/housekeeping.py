@@ -1,9 +1,13 @@
-"""Removing bytes that nothing refers to any more."""
+"""Removing bytes that nothing refers to any more, and setting aside what nothing knows."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import contextlib
+import itertools
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from strongroom import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,9 +19,14 @@ if TYPE_CHECKING:
 BATCH = 500
 """Blobs removed between two transactions."""
 
+KEPT_ASIDE_MS = 7 * 24 * 3600 * 1000
+"""How long strays are kept before they are removed."""
+
+_Answer = TypeVar("_Answer")
+
 
 class Collector:
-    """Removes doomed blobs, and strays that a crash left behind."""
+    """Removes doomed blobs; sets aside strays that a crash left behind."""
 
     def __init__(
         self,
@@ -28,6 +37,7 @@ class Collector:
         threads: futures.Executor,
         grace_ms: int = 0,
         clock_ms: Callable[[], int],
+        may_collect: Callable[[], bool] = lambda: True,
     ) -> None:
         """Prepare.
 
@@ -40,6 +50,7 @@ class Collector:
                 Other processes' readers have no pins here, so with several
                 workers this is the time that a read may take.
             clock_ms: the time.
+            may_collect: whether it is this process, of all that share the store, that collects.
         """
         self._catalog = catalog
         self._blobs = blobs
@@ -47,6 +58,7 @@ class Collector:
         self._threads = threads
         self._grace_ms = grace_ms
         self._clock_ms = clock_ms
+        self._may_collect = may_collect
         self._seen_ms: dict[bytes, int] = {}
         self._wanted = asyncio.Event()
 
@@ -63,23 +75,34 @@ class Collector:
         """Remove the bytes of doomed blobs that nobody reads; return how many.
 
         A blob that is being read stays doomed, and is looked at again next time.
+
+        Raises:
+            StoreFailed: some could not be removed. They did not keep the others, and
+                are tried again next time.
         """
+        if not self._may_collect():
+            return 0
         removed = 0
+        stuck: set[bytes] = set()
         while True:
             # Those that have to wait must not hide those behind them: the time that a
             # blob waits begins when it is first seen.
-            limit = BATCH + len(self._pins) + len(self._seen_ms)
+            limit = BATCH + len(self._pins) + len(self._seen_ms) + len(stuck)
             doomed = await self._catalog.doomed(limit=limit)
-            free = [ref for ref in doomed if self._is_free(ref.blob_id)]
-            if not free:
-                if len(doomed) == limit:
-                    continue
-                return removed
-            await asyncio.get_running_loop().run_in_executor(self._threads, self._remove, free)
-            await self._catalog.forget([ref.blob_id for ref in free])
-            for ref in free:
-                self._seen_ms.pop(ref.blob_id, None)
-            removed += len(free)
+            self._forget_all_but({ref.blob_id for ref in doomed})
+            free = [
+                ref for ref in doomed if ref.blob_id not in stuck and self._is_free(ref.blob_id)
+            ]
+            if free:
+                gone = await self._on_thread(self._remove, free)
+                stuck.update(ref.blob_id for ref in free if ref.blob_id not in gone)
+                await self._catalog.forget(gone)
+                removed += len(gone)
+            elif len(doomed) < limit:
+                break
+        if stuck:
+            raise errors.StoreFailed(f"{len(stuck)} doomed blobs could not be removed")
+        return removed
 
     def _is_free(self, blob_id: bytes) -> bool:
         if blob_id in self._pins:
@@ -89,20 +112,53 @@ class Collector:
         now_ms = self._clock_ms()
         return now_ms - self._seen_ms.setdefault(blob_id, now_ms) >= self._grace_ms
 
-    def _remove(self, refs: list[records.BlobRef]) -> None:
+    def _forget_all_but(self, doomed: set[bytes]) -> None:
+        """Drop what another process has removed meanwhile."""
+        for blob_id in self._seen_ms.keys() - doomed:
+            del self._seen_ms[blob_id]
+
+    def _remove(self, refs: list[records.BlobRef]) -> set[bytes]:
+        """Remove blobs; return the ids of those that are gone."""
+        gone = set()
         for ref in refs:
-            self._blobs.remove(ref.place)
+            with contextlib.suppress(errors.StoreFailed):
+                self._blobs.remove(ref.place)
+                gone.add(ref.blob_id)
+        return gone
 
     async def sweep(self) -> int:
-        """Remove blobs that no writer can commit any more and no row knows; return how many."""
-        loop = asyncio.get_running_loop()
-        strays = await loop.run_in_executor(self._threads, lambda: list(self._blobs.strays()))
-        removed = 0
-        for start in range(0, len(strays), BATCH):
-            batch = dict(strays[start : start + BATCH])
-            known = await self._catalog.known(batch.keys())
-            for blob_id, place in batch.items():
-                if blob_id not in known:
-                    await loop.run_in_executor(self._threads, self._blobs.remove, place)
-                    removed += 1
-        return removed
+        """Set aside what no writer can commit any more and no row knows; return how many.
+
+        Not removed at once: where somebody has put an older catalog back, these are
+        objects that only the newer one knows.
+
+        Raises:
+            StoreFailed: some could not be set aside; the others were.
+        """
+        strays = self._blobs.strays()
+        moved = failed = 0
+        while batch := await self._on_thread(lambda: list(itertools.islice(strays, BATCH))):
+            known = await self._catalog.known([blob_id for blob_id, _ in batch])
+            unknown = [place for blob_id, place in batch if blob_id not in known]
+            done = await self._on_thread(self._set_aside, unknown)
+            moved += done
+            failed += len(unknown) - done
+        if failed:
+            raise errors.StoreFailed(f"{failed} stray blobs could not be set aside")
+        return moved
+
+    def _set_aside(self, places: list[str]) -> int:
+        done = 0
+        for place in places:
+            with contextlib.suppress(errors.StoreFailed):
+                self._blobs.set_aside(place)
+                done += 1
+        return done
+
+    async def purge(self) -> int:
+        """Remove what was set aside more than `KEPT_ASIDE_MS` ago; return how many."""
+        before_s = (self._clock_ms() - KEPT_ASIDE_MS) / 1000
+        return await self._on_thread(self._blobs.purge, before_s)
+
+    def _on_thread(self, work: Callable[..., _Answer], *arguments: Any) -> asyncio.Future[_Answer]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)

@@ -27,11 +27,10 @@ if TYPE_CHECKING:
     from strongroom.service import encryption, facets, transfer
     from strongroom.store import catalog
 
-# Source of the four limits: S3 user guide, "Amazon S3 multipart upload limits".
+# Source of the three limits: S3 user guide, "Amazon S3 multipart upload limits".
 MAX_PARTS = 10_000
 MIN_PART_BYTES = 5 * 1024**2
 MAX_PART_BYTES = 5 * 1024**3
-MAX_UPLOAD_BYTES = 50 * 1024**4
 
 _UPLOAD_ID_BYTES = 48
 _TAG: Final = "tag:"
@@ -123,8 +122,11 @@ class Multipart:
         tags: dict[str, str],
         checksum: str | None,
         checksum_type: str | None,
+        bucket_made_ms: int | None = None,
     ) -> records.Upload:
         """Open an upload. `checksum` None: parts may bring any checksum or none.
+
+        `bucket_made_ms` is as for `Objects.put`.
 
         Raises:
             BucketNotFound: there is no such bucket.
@@ -156,6 +158,7 @@ class Multipart:
             checksum_algorithm=checksum or "",
             checksum_type=kind,
             sealed=draft.encode(),
+            bucket_made_ms=bucket_made_ms,
         )
         await self._catalog.create_upload(upload)
         return upload
@@ -264,26 +267,18 @@ class Multipart:
         try:
             upload = await self._catalog.upload(bucket, key, upload_id)
         except errors.UploadNotFound:
-            return await self._answer_again(bucket, key, upload_id, customer)
+            return await self._answer_again(bucket, key, upload_id, named, customer)
         if announced_type is not None and announced_type != upload.checksum_type:
             raise errors.ChecksumTypeMismatch(upload.checksum_type, announced_type)
         opened = self._encryption.open_escrow(upload)
         uploaded = {part.number: part for part in await self._catalog.parts(upload_id)}
         chosen = self._choose(named, uploaded)
-        rows = [
-            bodies.BodyPart(
-                part.number,
-                part.blob_id,
-                part.size,
-                part.digest,
-                _part_checksums(upload, opened.body_key, part),
-            )
-            for part in chosen
-        ]
+        # Ten thousand small boxes take longer to open than others should wait.
+        rows = await self._transfer.on_thread(_rows, upload, opened.body_key, chosen)
         _check_part_checksums(upload, named, rows)
         size = sum(part.size for part in chosen)
         if announced_size is not None and announced_size != size:
-            raise errors.BodyTooShort if announced_size > size else errors.BodyTooLong
+            raise errors.UploadSizeMismatch(announced_size, size)
         checksums = _whole_checksum(upload, rows)
         for algorithm, digest in announced.items():
             computed = checksums.get(algorithm, b"")
@@ -319,7 +314,7 @@ class Multipart:
             await self._catalog.complete_upload(upload, final, chosen, when.guard(bucket, key))
         except errors.UploadNotFound:
             # Two Completes ran at once and the other was first.
-            return await self._answer_again(bucket, key, upload_id, customer)
+            return await self._answer_again(bucket, key, upload_id, named, customer)
         self._displaced()
         version = final.version
         return Completed(
@@ -336,10 +331,15 @@ class Multipart:
         self._displaced()
 
     async def _answer_again(
-        self, bucket: str, key: str, upload_id: str, customer: sources.CustomerKey | None
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        named: Sequence[NamedPart],
+        customer: sources.CustomerKey | None,
     ) -> Completed:
         done = await self._catalog.completion(bucket, key, upload_id)
-        if done is None:
+        if done is None or not _make(named, done.etag):
             raise errors.UploadNotFound(upload_id)
         # Overwritten or deleted since: there is no object that the answer could describe.
         try:
@@ -371,6 +371,30 @@ class Multipart:
             if part.size < MIN_PART_BYTES:
                 raise errors.PartTooSmall(part.number, part.size, MIN_PART_BYTES, part.etag)
         return chosen
+
+
+def _rows(
+    upload: records.Upload, body_key: envelopes.BodyKey, parts: Sequence[records.Part]
+) -> list[bodies.BodyPart]:
+    """Return uploaded parts as rows of a body record."""
+    return [
+        bodies.BodyPart(
+            part.number,
+            part.blob_id,
+            part.size,
+            part.digest,
+            _part_checksums(upload, body_key, part),
+        )
+        for part in parts
+    ]
+
+
+def _make(named: Sequence[NamedPart], etag: str) -> bool:
+    """Whether these parts are the ones that an upload with this ETag was completed with."""
+    try:
+        return digests.etag_of_parts([part.etag for part in named]) == etag
+    except ValueError:
+        return False
 
 
 def _without_tags(content: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:

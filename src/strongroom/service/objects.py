@@ -99,10 +99,13 @@ class Objects:
         content: facets.Content,
         tags: dict[str, str],
         when: conditions.Conditions = conditions.NONE,
+        bucket_made_ms: int | None = None,
     ) -> Found:
         """Store a body as the current version of a key.
 
         Returns when it is durable. On any failure nothing of it is left.
+        `bucket_made_ms` is when the bucket was made that the caller may write to:
+        another of its name, made meanwhile, is not that bucket.
 
         Raises:
             BucketNotFound: there is no such bucket (any more).
@@ -149,6 +152,7 @@ class Objects:
                 blobs=(received.blob,),
                 random_bytes=self._random_bytes,
             )
+            draft = dataclasses.replace(draft, bucket_made_ms=bucket_made_ms)
             await received.commit(self._catalog.put_version(draft, when.guard(bucket, key)))
         self._displaced()
         return Found(draft.version, head, len(tags))
@@ -210,6 +214,7 @@ class Objects:
             start, end = 0, version.size
             if extent is not None:
                 start, end = extent.resolve(version.size, opened.head.visible_parts)
+            found = self._found(opened, extent)
             pieces = self.read(opened, start, end)
             try:
                 first = await anext(pieces, b"")
@@ -218,7 +223,7 @@ class Objects:
                 if not tries_left:
                     raise
                 continue
-            return Opened(self._found(opened, extent), start, end, Pieces(first, pieces))
+            return Opened(found, start, end, Pieces(first, pieces))
         raise AssertionError("the last try returns or raises")
 
     async def parts(
@@ -255,8 +260,15 @@ class Objects:
         self._pins.hold(blob_ids)
         try:
             refs = await self._catalog.blob_refs(version.bucket, version.key, version.generation)
+            # A pin keeps files, but an inline blob goes with its last version, so the
+            # few there can be (last parts of uploads) are fetched before the first byte.
+            inline = {
+                ref.blob_id: await self._catalog.inline(ref.blob_id)
+                for ref in refs
+                if not ref.place
+            }
             by_id = {ref.blob_id: ref for ref in refs}
-            sending = self._transfer.send(by_id, body, opened.data_key, start, end)
+            sending = self._transfer.send(by_id, inline, body, opened.data_key, start, end)
             async with contextlib.aclosing(sending):
                 async for piece in sending:
                     yield piece
@@ -298,13 +310,20 @@ class Objects:
             ObjectNotFound: there is none.
             NotAuthentic: its marks are not what was written there.
         """
-        stored = await self._catalog.current(bucket, key)
-        changed = dataclasses.replace(self._encryption.open_marks(stored), tags=tags)
-        version = stored.version
-        binding = envelopes.Binding(version.mode, bucket, key, version.generation)
-        await self._catalog.set_marks(
-            bucket, key, version.generation, self._encryption.seal_marks(binding, changed)
-        )
+        for tries_left in reversed(range(_TRIES)):
+            stored = await self._catalog.current(bucket, key)
+            changed = dataclasses.replace(self._encryption.open_marks(stored), tags=tags)
+            version = stored.version
+            binding = envelopes.Binding(version.mode, bucket, key, version.generation)
+            sealed = self._encryption.seal_marks(binding, changed)
+            try:
+                await self._catalog.set_marks(bucket, key, version.generation, sealed)
+            except errors.ObjectNotFound:
+                # Overwritten or deleted since it was looked up; look again.
+                if not tries_left:
+                    raise
+            else:
+                return
 
     async def delete(
         self, bucket: str, key: str, *, when: conditions.Conditions = conditions.NONE

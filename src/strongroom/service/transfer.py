@@ -326,7 +326,11 @@ class Transfer:
             yield received
         finally:
             if received is None or not received.kept:
-                intake.discard()
+                if small:
+                    intake.discard()
+                else:
+                    # Unlinking gigabytes takes its time, and must not take everybody's.
+                    await _to_the_end(self.on_thread(intake.discard))
 
     async def _drain(
         self, chunks: AsyncIterator[bytes | bytearray], intake: _Intake, *, small: bool
@@ -360,6 +364,7 @@ class Transfer:
     async def send(
         self,
         refs: Mapping[bytes, records.BlobRef],
+        inline: Mapping[bytes, bytes],
         body: bodies.SealedBody,
         data_key: envelope.DataKey,
         start: int,
@@ -369,6 +374,7 @@ class Transfer:
 
         Args:
             refs: where the body's blobs lie, by blob id; pinned by the caller.
+            inline: the bytes of those that lie in the catalog.
             body: its record.
             data_key: what it is sealed under.
             start: first byte wanted.
@@ -387,7 +393,9 @@ class Transfer:
         else:
             found = geometry.locate(sizes, start, end)
         for part in found:
-            sending = self._send_part(refs, body, part.index, data_key, part.start, part.end)
+            sending = self._send_part(
+                refs, inline, body, part.index, data_key, part.start, part.end
+            )
             # Closed by us: else whoever stops early would let go of the blob at some later time.
             async with contextlib.aclosing(sending):
                 async for piece in sending:
@@ -396,6 +404,7 @@ class Transfer:
     async def _send_part(
         self,
         refs: Mapping[bytes, records.BlobRef],
+        inline: Mapping[bytes, bytes],
         body: bodies.SealedBody,
         index: int,
         data_key: envelope.DataKey,
@@ -408,7 +417,7 @@ class Transfer:
             raise errors.NotAuthentic("the body record and the catalog differ about a blob")
         aad = segments.stream_aad(part.blob_id, part.number)
         if not ref.place:
-            sealed = await self._catalog.inline(ref.blob_id)
+            sealed = inline[ref.blob_id]
             if len(sealed) != ref.size:
                 raise errors.NotAuthentic("an inline blob has another length than was written")
             opened = segments.Opener(

@@ -76,7 +76,11 @@ class Blobs(Protocol):
     """Where blobs lie."""
 
     def create(self, blob_id: bytes, expected_bytes: int) -> BlobWriter:
-        """Begin a blob. `expected_bytes` (ciphertext) is a hint for allocation.
+        """Begin a blob.
+
+        `expected_bytes` is how much ciphertext will come, as far as the caller knows
+        (0 if not). Nothing is reserved and nobody is held to it; an adapter may use
+        it to refuse at once what cannot fit.
 
         Raises:
             StoreFull, StoreFailed: as `BlobWriter.room`.
@@ -86,8 +90,11 @@ class Blobs(Protocol):
     async def settle(self, place: str) -> None:
         """Make the name of a finished blob durable; shares one directory sync with all who wait.
 
+        Once a sync has failed, all others who wait for the same directory fail too,
+        and whoever asks later: a sync that then succeeds proves nothing.
+
         Raises:
-            StoreFailed: the sync failed; the blob must be discarded.
+            StoreFull, StoreFailed: the sync failed; the blob must be discarded.
         """
         ...
 
@@ -113,7 +120,64 @@ class Blobs(Protocol):
 
         Those are the files under leases that nobody holds, and those that this
         process found in its own lease when it took it. Whether the catalog knows
-        one is for the caller to ask before removing it.
+        one is for the caller to ask before setting it aside.
+
+        Lazy: however many there are, few are in memory. It may be consumed slowly,
+        by one thread at a time, while blobs are written, removed and set aside;
+        what this process writes meanwhile is never among them. Until it is
+        exhausted or dropped it may keep a lease from other processes.
+
+        Raises:
+            StoreFailed: the disk answered with an error.
+        """
+        ...
+
+    def set_aside(self, place: str) -> None:
+        """Take a stray out of the way without destroying it yet; `purge` does that.
+
+        A stray may be an object that only a lost catalog knew. From now on `open`
+        and `strays` do not find it. Nothing happens if it is gone already.
+
+        Raises:
+            StoreFailed: the disk answered with an error.
+        """
+        ...
+
+    def purge(self, before_s: float) -> int:
+        """Destroy what was set aside before then (seconds since the epoch); return how many.
+
+        Raises:
+            StoreFailed: some could not be removed; they did not keep the others.
+        """
+        ...
+
+    def identity(self) -> bytes | None:
+        """Return the identity that was adopted, or None.
+
+        Raises:
+            StoreFailed: the disk answered with an error.
+        """
+        ...
+
+    def adopt(self, identity: bytes) -> None:
+        """Give these blobs an identity, durably; nothing happens if it is theirs already.
+
+        It is that of the catalog which knows them, so that no other catalog takes
+        them for strays. `identity` is not empty.
+
+        Raises:
+            StoreFailed: they have another, or the disk answered with an error.
+            StoreFull: no space.
+        """
+        ...
+
+    def is_empty(self) -> bool:
+        """Whether there is no blob, finished or not, of whichever process. Stops at the first.
+
+        What was set aside does not count.
+
+        Raises:
+            StoreFailed: the disk answered with an error.
         """
         ...
 

@@ -156,7 +156,8 @@ class Catalog(Protocol):
         may be the very version that is replaced.
 
         Raises:
-            BucketNotFound: there is no such bucket (any more).
+            BucketNotFound: there is no such bucket (any more), or it is not the one
+                that `draft.bucket_made_ms` tells of.
             SourceGone: the version of `draft.shares` is gone.
             PreconditionFailed: or whatever else `guard` raises.
         """
@@ -221,7 +222,8 @@ class Catalog(Protocol):
         """Open an upload.
 
         Raises:
-            BucketNotFound: there is no such bucket.
+            BucketNotFound: there is no such bucket (any more), or it is not the one
+                that `upload.bucket_made_ms` tells of.
         """
         ...
 
@@ -285,7 +287,7 @@ class Catalog(Protocol):
         parts are doomed; upload, parts and escrow are deleted; a completion is kept.
 
         Raises:
-            BucketNotFound: there is no such bucket.
+            BucketNotFound: as `put_version`.
             UploadNotFound: completed or aborted meanwhile.
             InvalidPart: a part was uploaded anew meanwhile.
         """

@@ -1,7 +1,9 @@
 """Blobs as files under a directory that this process holds a lease on.
 
-    root/<lease>/lock             flock: who holds the lease
+    root/<lease>/lock               flock: who holds the lease
     root/<lease>/<shard>/<blob id>
+    root/lost/<blob id>             strays (`attic`)
+    root/store-id                   which catalog knows these blobs
 
 Lease and shard are eight lower-case hex digits, the blob id is 32, and a
 *place* is these three with slashes between. Each start takes a free lease, or
@@ -14,7 +16,6 @@ Layout and order of writing: docs/formats/catalog.md.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import fcntl
 import itertools
@@ -22,11 +23,10 @@ import mmap
 import os
 import re
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from strongroom import errors
-from strongroom.store import files, records
+from strongroom.store import attic, files, records, syncs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,6 +40,13 @@ SHARD_FILES = 16_384
 _PLACE = re.compile(r"([0-9a-f]{8})/([0-9a-f]{8})/([0-9a-f]{32})")
 _NAME = re.compile(r"[0-9a-f]{8}")
 _LOCK = "lock"
+_SCRATCH = "scratch"
+"""A file of the lease that is there for moments only; each start removes what a crash left."""
+
+_IDENTITY = "store-id"
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What file systems without hard links answer."""
+
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
 
 
@@ -77,60 +84,6 @@ def _names(path: Path) -> list[str]:
     return sorted(entry.name for entry in path.iterdir() if _NAME.fullmatch(entry.name))
 
 
-class _Syncs:
-    """Directory syncs that are shared: one serves all who asked before it began."""
-
-    def __init__(self, kernel: files.Kernel) -> None:
-        self._kernel = kernel
-        self._threads = ThreadPoolExecutor(2, "strongroom-sync")
-        self._waiting: dict[Path, list[asyncio.Future[None]]] = {}
-        self._running: dict[Path, asyncio.Task[None]] = {}
-
-    async def sync(self, directory: Path) -> None:
-        """Return when a sync that began after this call has ended. Raises what it raised."""
-        mine = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(directory, []).append(mine)
-        running = self._running.get(directory)
-        if running is None or running.done():
-            # A task of its own: whoever waits may be cancelled without harm to the others.
-            self._running[directory] = asyncio.create_task(self._serve(directory))
-        await mine
-
-    def close(self) -> None:
-        self._threads.shutdown()
-
-    async def _serve(self, directory: Path) -> None:
-        loop = asyncio.get_running_loop()
-        while waiting := self._waiting.pop(directory, None):
-            failure: Exception | None = None
-            try:
-                await loop.run_in_executor(
-                    self._threads, files.sync_directory, self._kernel, directory
-                )
-            except OSError as error:
-                failure = error
-            except RuntimeError as error:
-                # The threads are shut down: the blobs are closed.
-                failure = error
-            for future in waiting:
-                if future.cancelled():
-                    continue
-                if failure is None:
-                    future.set_result(None)
-                else:
-                    future.set_exception(_unsettled(failure))
-        del self._running[directory]
-
-
-def _unsettled(failure: Exception) -> errors.StoreTrouble:
-    if isinstance(failure, OSError):
-        trouble = files.trouble(failure, "syncing a directory")
-    else:
-        trouble = errors.StoreFailed("syncing a directory: no thread for it, the blobs are closed")
-    trouble.__cause__ = failure
-    return trouble
-
-
 class DiskBlobs:
     """Blobs under a root directory. Port: `strongroom.store.blobs.Blobs`.
 
@@ -139,7 +92,6 @@ class DiskBlobs:
 
     Attributes:
         direct: whether writes go past the page cache.
-        leftovers: places of blobs whose removal failed in `discard`.
     """
 
     def __init__(self, root: Path, *, kernel: files.Kernel | None = None) -> None:
@@ -150,9 +102,8 @@ class DiskBlobs:
         """
         self._kernel = kernel or files.Kernel()
         self._buffers = files.Buffers()
-        self.leftovers: set[str] = set()
-        self._lost: set[Path] = set()
         self._root = root
+        self._attic = attic.Attic(root, self._kernel)
         self._shard_lock = threading.Lock()
         self._shard = ""
         self._shard_room = 0
@@ -167,22 +118,24 @@ class DiskBlobs:
                 raise
         except OSError as error:
             raise files.trouble(error, "taking a lease") from error
-        self._syncs = _Syncs(self._kernel)
+        self._syncs = syncs.Syncs(self._kernel, failed=self._leave_shard)
 
     def create(self, blob_id: bytes, expected_bytes: int) -> blobs.BlobWriter:
         """See the port.
 
-        `expected_bytes` is not used: fallocate ahead of direct writes made no
-        difference on ext4 (8 and 64 MiB), and where a file system lacks it, the
-        C library writes to each block instead.
+        A blob that does not fit into the free space is refused before its first byte,
+        lest it fill the disk for all others on its way to failing. Nothing is
+        allocated ahead: fallocate made no difference to direct writes on ext4 (8 and
+        64 MiB), and where a file system lacks it, the C library writes to each block.
         """
-        del expected_bytes
         if len(blob_id) != records.BLOB_ID_BYTES:
             raise ValueError(f"a blob id of {len(blob_id)} bytes")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         if self.direct:
             flags |= os.O_DIRECT
         try:
+            if not self._fits(expected_bytes):
+                raise errors.StoreFull("creating a blob: it is larger than the free space")
             place = f"{self._lease.path.name}/{self._take_room()}/{blob_id.hex()}"
             fd = self._kernel.open(self.path(place), flags, 0o600)
         except OSError as error:
@@ -195,22 +148,11 @@ class DiskBlobs:
             direct=self.direct,
             kernel=self._kernel,
             buffers=self._buffers,
-            leftovers=self.leftovers,
         )
 
     async def settle(self, place: str) -> None:
         """See the port."""
-        directory = self.path(place).parent
-        if directory in self._lost:
-            raise errors.StoreFailed("syncing a directory: it has failed before")
-        try:
-            await self._syncs.sync(directory)
-        except errors.StoreTrouble:
-            # The next sync may well succeed although the kernel has dropped what this one
-            # could not write. So nobody is told again that this directory is durable.
-            self._lost.add(directory)
-            self._leave_shard(directory.name)
-            raise
+        await self._syncs.sync(self.path(place).parent)
 
     def open(self, place: str) -> blobs.BlobReader:
         """See the port."""
@@ -231,17 +173,14 @@ class DiskBlobs:
             pass
         except OSError as error:
             raise files.trouble(error, "removing a blob") from error
-        self.leftovers.discard(place)
 
     def strays(self) -> Iterator[tuple[bytes, str]]:
         """See the port. A free lease is held while its files are looked at.
 
-        Raises:
-            StoreFailed: a directory cannot be read.
+        Of the own lease only the shards from before the start are looked at; new blobs
+        never lie there, and nobody else writes into a lease that is held.
         """
         try:
-            for place in sorted(self.leftovers):
-                yield bytes.fromhex(place[-2 * records.BLOB_ID_BYTES :]), place
             yield from self._files(self._lease.path, self._inherited)
             for name in _names(self._root):
                 if name == self._lease.path.name:
@@ -254,7 +193,47 @@ class DiskBlobs:
                 finally:
                     other.give_back()
         except OSError as error:
-            raise files.trouble(error, "looking for strays") from error
+            raise errors.StoreFailed(f"looking for strays: {error.strerror}") from error
+
+    def set_aside(self, place: str) -> None:
+        """See the port. It lies under `attic.NAME` from then on."""
+        self._attic.take(self.path(place))
+
+    def purge(self, before_s: float) -> int:
+        """See the port."""
+        return self._attic.purge(before_s)
+
+    def identity(self) -> bytes | None:
+        """See the port."""
+        try:
+            return (self._root / _IDENTITY).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise files.trouble(error, "reading the identity of the blobs") from error
+
+    def adopt(self, identity: bytes) -> None:
+        """See the port."""
+        if not identity:
+            raise ValueError("an identity of no bytes")
+        try:
+            if self.identity() is None:
+                self._write_identity(identity)
+            standing = self.identity()
+            if standing != identity:
+                raise errors.StoreFailed("the blobs have another identity already")
+            # Also if it stood there: whoever wrote it may have died before this.
+            files.sync_directory(self._kernel, self._root)
+        except OSError as error:
+            raise files.trouble(error, "writing the identity of the blobs") from error
+
+    def is_empty(self) -> bool:
+        """See the port."""
+        try:
+            leases = [self._root / name for name in _names(self._root)]
+            return not any(True for lease in leases for _ in self._files(lease, _names(lease)))
+        except OSError as error:
+            raise files.trouble(error, "looking for blobs") from error
 
     def close(self) -> None:
         """See the port."""
@@ -311,10 +290,38 @@ class DiskBlobs:
             self._shard_room -= 1
             return self._shard
 
-    def _leave_shard(self, name: str) -> None:
+    def _leave_shard(self, directory: Path) -> None:
         with self._shard_lock:
-            if self._shard == name:
+            if self._shard == directory.name:
                 self._shard_room = 0
+
+    def _fits(self, size: int) -> bool:
+        """Whether so many bytes are free. Raises OSError."""
+        space = self._kernel.statvfs(self._lease.path)
+        # Some file systems have no idea, and say that they have no blocks at all.
+        return not space.f_blocks or size <= space.f_bavail * space.f_frsize
+
+    def _write_identity(self, identity: bytes) -> None:
+        """Let a file with these bytes appear, whole, unless there is one. Raises OSError."""
+        scratch, path = self._lease.path / _SCRATCH, self._root / _IDENTITY
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        scratch.unlink(missing_ok=True)
+        try:
+            with os.fdopen(self._kernel.open(scratch, flags, 0o600), "wb") as file:
+                file.write(identity)
+                file.flush()
+                self._kernel.fsync(file.fileno())
+            try:
+                self._kernel.link(scratch, path)
+            except FileExistsError:
+                return
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                # Not safe from another process that does the same at this moment.
+                self._kernel.rename(scratch, path)
+        finally:
+            scratch.unlink(missing_ok=True)
 
     def _files(self, lease: Path, shards: Sequence[str]) -> Iterator[tuple[bytes, str]]:
         for shard in shards:
@@ -326,10 +333,14 @@ class DiskBlobs:
 
     def _probe_direct(self) -> bool:
         """Try a direct write where the blobs will lie; some file systems refuse only the write."""
-        path = self._lease.path / "probe"
+        path = self._lease.path / _SCRATCH
+        # What a crash left may be the identity under a second name: not to be written to.
+        path.unlink(missing_ok=True)
         page = mmap.mmap(-1, files.ALIGNMENT)
         try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_DIRECT, 0o600)
+            fd = os.open(
+                path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_DIRECT, 0o600
+            )
             try:
                 os.pwrite(fd, page, 0)
             finally:

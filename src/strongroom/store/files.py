@@ -7,6 +7,7 @@ Buffers are page-aligned; the tail is padded, and cut off again.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import mmap
@@ -43,6 +44,9 @@ class Kernel:
     fsync = staticmethod(os.fsync)
     close = staticmethod(os.close)
     unlink = staticmethod(os.unlink)
+    link = staticmethod(os.link)
+    rename = staticmethod(os.rename)
+    statvfs = staticmethod(os.statvfs)
 
 
 def trouble(error: OSError, doing: str) -> errors.StoreTrouble:
@@ -94,7 +98,6 @@ class FileWriter:
         "_fd",
         "_filled",
         "_kernel",
-        "_leftovers",
         "_lock",
         "_path",
         "_place",
@@ -111,7 +114,6 @@ class FileWriter:
         direct: bool,
         kernel: Kernel,
         buffers: Buffers,
-        leftovers: set[str],
     ) -> None:
         """Begin with an empty file.
 
@@ -123,7 +125,6 @@ class FileWriter:
             direct: whether `fd` is open with O_DIRECT.
             kernel: system calls.
             buffers: where aligned memory comes from.
-            leftovers: where to note the place if the file cannot be removed.
         """
         self._blob_id = blob_id
         self._fd = fd
@@ -132,7 +133,6 @@ class FileWriter:
         self._direct = direct
         self._kernel = kernel
         self._buffers = buffers
-        self._leftovers = leftovers
         self._buffer: mmap.mmap | None = buffers.take()
         self._filled = 0
         self._written = 0
@@ -187,17 +187,15 @@ class FileWriter:
             return self._place
 
     def discard(self) -> None:
-        """See the port. What cannot be removed is left to `DiskBlobs.strays`."""
+        """See the port."""
         with self._lock:
             # Not given back: a thread that was cut off may still be filling it.
             self._buffer = None
             self._close()
-            try:
+            # What cannot be removed harms nobody: no row will refer to it, and the next
+            # start finds it among the strays.
+            with contextlib.suppress(OSError):
                 self._kernel.unlink(self._path)
-            except FileNotFoundError:
-                return
-            except OSError:
-                self._leftovers.add(self._place)
 
     def _usable(self) -> mmap.mmap:
         if self._failed:

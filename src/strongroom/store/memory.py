@@ -6,6 +6,7 @@ and without awaiting, so each call is atomic as the port demands.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass, field
@@ -212,7 +213,7 @@ class MemoryCatalog:
     ) -> None:
         """See the port."""
         with self._lock:
-            bucket = self._bucket(draft.version.bucket)
+            bucket = self._bucket(draft.version.bucket, draft.bucket_made_ms)
             guard(self._current(bucket, draft.version.key))
             if draft.shares is not None:
                 body = self._share_body(draft.shares)
@@ -285,10 +286,10 @@ class MemoryCatalog:
     async def create_upload(self, upload: records.Upload) -> None:
         """See the port."""
         with self._lock:
-            bucket = self._bucket(upload.bucket)
+            bucket = self._bucket(upload.bucket, upload.bucket_made_ms)
             if upload.upload_id in self._uploads:
                 raise errors.StoreFailed("the upload id is taken")
-            opened = _OpenUpload(upload)
+            opened = _OpenUpload(dataclasses.replace(upload, bucket_made_ms=None))
             self._uploads[upload.upload_id] = opened
             insort(bucket.uploads, opened.position)
 
@@ -355,7 +356,10 @@ class MemoryCatalog:
             if opened is None:
                 return []
             numbers = sorted(number for number in opened.parts if number > after)
-            return [opened.parts[number][0] for number in numbers[:limit]]
+            return [
+                opened.parts[number][0]
+                for number in (numbers if limit is None else numbers[: max(limit, 0)])
+            ]
 
     async def complete_upload(
         self,
@@ -366,7 +370,7 @@ class MemoryCatalog:
     ) -> None:
         """See the port."""
         with self._lock:
-            bucket = self._bucket(upload.bucket)
+            bucket = self._bucket(upload.bucket, draft.bucket_made_ms)
             opened = self._open_upload(upload.bucket, upload.key, upload.upload_id)
             refs = []
             for part in parts:
@@ -413,9 +417,9 @@ class MemoryCatalog:
                 if blob_id in self._referred or blob_id in self._doomed
             }
 
-    def _bucket(self, name: str) -> _Bucket:
+    def _bucket(self, name: str, made_ms: int | None = None) -> _Bucket:
         found = self._buckets.get(name)
-        if found is None:
+        if found is None or made_ms not in (None, found.record.created_ms):
             raise errors.BucketNotFound(name)
         return found
 
@@ -554,6 +558,7 @@ class MemoryBlobs:
 
     def __init__(self) -> None:
         self._blobs: dict[str, bytes] = {}
+        self._identity: bytes | None = None
 
     def create(self, blob_id: bytes, expected_bytes: int) -> blobs.BlobWriter:
         """See the port; `expected_bytes` is of no use here."""
@@ -579,6 +584,31 @@ class MemoryBlobs:
     def strays(self) -> Iterator[tuple[bytes, str]]:
         """Yield nothing: no other process ever wrote here."""
         return iter(())
+
+    def set_aside(self, place: str) -> None:
+        """Remove the blob: with the process gone there is no catalog that could turn up."""
+        self._blobs.pop(place, None)
+
+    def purge(self, before_s: float) -> int:
+        """Return 0: nothing is kept aside."""
+        del before_s
+        return 0
+
+    def identity(self) -> bytes | None:
+        """See the port."""
+        return self._identity
+
+    def adopt(self, identity: bytes) -> None:
+        """See the port."""
+        if not identity:
+            raise ValueError("an identity of no bytes")
+        if self._identity not in (None, identity):
+            raise errors.StoreFailed("the blobs have another identity already")
+        self._identity = identity
+
+    def is_empty(self) -> bool:
+        """See the port; unfinished blobs do not count, nobody else can see them."""
+        return not self._blobs
 
     def close(self) -> None:
         """Do nothing: the memory goes with the object."""

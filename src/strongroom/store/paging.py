@@ -134,6 +134,8 @@ def _roll_up(
     page: _Page[Row] = _Page()
     if limit <= 0:
         return page
+    if not delimiter:
+        return _take(first, prefix=prefix, limit=limit)
     entries = iter(first)
     common: bytes | None = None
     passed = 0
@@ -156,4 +158,18 @@ def _roll_up(
             page.rows.append(row)
         else:
             page.prefixes.append(common)
+    return page
+
+
+def _take(first: Iterable[tuple[bytes, Row]], *, prefix: bytes, limit: int) -> _Page[Row]:
+    """Return the page of a listing in which nothing rolls up, as in most."""
+    page: _Page[Row] = _Page()
+    rows = page.rows
+    for key, row in first:
+        if not key.startswith(prefix):
+            break
+        if len(rows) == limit:
+            page.more = True
+            break
+        rows.append(row)
     return page

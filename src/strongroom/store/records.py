@@ -136,6 +136,9 @@ class Draft:
             blobs from an upload's parts instead, or shares a body.
         shares: the version whose body this one shares; `body` is then its body
             record, and the transaction fails if that version is gone.
+        bucket_made_ms: `created_ms` of the bucket that the request was authorised
+            for. Between that and the transaction the bucket may have been deleted
+            and its name taken by somebody else. None asks for no such check.
     """
 
     version: Version
@@ -144,6 +147,7 @@ class Draft:
     marks: bytes
     blobs: tuple[NewBlob, ...] = ()
     shares: Version | None = None
+    bucket_made_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +155,8 @@ class Upload:
     """An open multipart upload.
 
     `sealed` is the upload's draft envelope with its escrow, opaque to the
-    catalog; it is deleted with the upload.
+    catalog; it is deleted with the upload. `bucket_made_ms` is as in `Draft`; it
+    is looked at when the upload is opened, and not kept.
     """
 
     bucket: str
@@ -163,6 +168,7 @@ class Upload:
     checksum_algorithm: str
     checksum_type: str
     sealed: bytes
+    bucket_made_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,16 @@ def write_iso_time(moment: datetime) -> str:
     """Write `2026-01-02T03:04:05.000Z`."""
     if moment.tzinfo is not UTC:
         moment = _in_utc(moment)
-    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
+    # A page of a listing has a thousand; this takes a third of `isoformat`'s time.
+    return "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ" % (  # noqa: UP031 - an f-string is no faster than isoformat
+        moment.year,
+        moment.month,
+        moment.day,
+        moment.hour,
+        moment.minute,
+        moment.second,
+        moment.microsecond // 1000,
+    )
 
 
 def write_http_date(moment: datetime) -> str:

@@ -78,6 +78,7 @@ async def copy_object(call: Call) -> Result:
             tags=facets.tags(params) if tagging == "REPLACE" else None,
             checksum=facets.known_algorithm(named) if named is not None else None,
             when=facets.read_conditions(params),
+            bucket_made_ms=call.place.created_ms,
         ),
     )
     version = found.version

@@ -65,7 +65,7 @@ class S3:
     ) -> None:
         self._bindings = bindings
         self._handlers = handlers
-        self._routes = routes.Routes(source.operations.values())
+        self._routes = routes.Routes(source)
         self._people = people
         self._region = region
         self._domains = domains
@@ -101,8 +101,7 @@ class S3:
             raise Refused("RequestHeaderSectionTooLarge", MaxSizeAllowed=str(MAX_HEADER_BYTES))
         address = routes.address(request, self._domains)
         query = routes.parse_query(request.raw_query)
-        copies = request.header(b"x-amz-copy-source") is not None
-        name = self._routes.find(request.method, address, query, copies=copies)
+        name = self._routes.find(request, address, query)
         return pipeline.Routed(name, self._handlers.get(name), address.bucket, address.key, query)
 
     async def authenticate(self, request: message.Request) -> Proof:
@@ -198,7 +197,6 @@ class S3:
         """
         assert isinstance(proof, Proof), "the pipeline hands back what `authenticate` made"
         kind, digest = _payload_kind(request, proof)
-        sent_length = _length(request, b"content-length")
         names = {
             name.decode("latin-1"): value.decode("latin-1")
             for name, value in request.headers
@@ -231,11 +229,7 @@ class S3:
                 algorithm if trailing is not None else None,
             )
         else:
-            length = sent_length
-            if length is None:
-                if needs_length:
-                    raise Refused("MissingContentLength")
-                length = 0
+            length = _whole_length(request, needed=needs_length)
         named = names.get("x-amz-sdk-checksum-algorithm")
         if named is not None and algorithm is None:
             if request.method == "PUT" and needs_length:
@@ -346,6 +340,20 @@ def _trailer_names(trailer: str | None) -> frozenset[bytes]:
         for name in (trailer or "").split(",")
         if name.strip()
     )
+
+
+def _whole_length(request: message.Request, *, needed: bool) -> int:
+    """Return the length of a body without framing; 0 if none is told and none is needed."""
+    if request.header(b"x-amz-decoded-content-length") is not None:
+        # Else the framing would be stored, and nobody could tell.
+        raise Refused(
+            "InvalidRequest",
+            "x-amz-decoded-content-length goes with a streaming x-amz-content-sha256.",
+        )
+    length = _length(request, b"content-length")
+    if length is None and needed:
+        raise Refused("MissingContentLength")
+    return length or 0
 
 
 def _length(request: message.Request, name: bytes) -> int | None:

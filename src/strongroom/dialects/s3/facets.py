@@ -521,6 +521,16 @@ def bad_part_number(number: int) -> Refused:
     )
 
 
+def check_marker(wire_name: str, number: int) -> None:
+    """Check a part number marker.
+
+    Raises:
+        Refused: negative, or beyond what S3 reads as a number.
+    """
+    if not 0 <= number <= _MAX_INTEGER:
+        raise bad_argument(wire_name, str(number))
+
+
 def page_size(params: Mapping[str, Any], member: str, wire_name: str, most: int) -> int:
     """Return how many entries a page shall have; larger wishes get `most`.
 

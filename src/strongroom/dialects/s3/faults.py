@@ -215,7 +215,8 @@ DOMAIN: Final[dict[type[errors.StrongroomError], Callable[[Any], Refused]]] = {
     errors.BucketNotFound: lambda e: Refused("NoSuchBucket", BucketName=e.bucket),
     errors.ObjectNotFound: lambda e: Refused("NoSuchKey", Key=e.key),
     errors.VersionNotFound: lambda e: Refused("NoSuchVersion", Key=e.key, VersionId=e.version_id),
-    errors.SourceGone: lambda e: Refused("NoSuchKey", Key=e.key),
+    # Copies look again, so this is told only where others keep overwriting the source.
+    errors.SourceGone: lambda _: Refused("SlowDown"),
     errors.UploadNotFound: lambda e: Refused("NoSuchUpload", UploadId=e.upload_id),
     errors.UserNotFound: _internal,
     errors.BucketExists: lambda e: Refused("BucketAlreadyExists", BucketName=e.bucket),
@@ -275,6 +276,13 @@ DOMAIN: Final[dict[type[errors.StrongroomError], Callable[[Any], Refused]]] = {
         "InvalidRequest",
         f"The upload was created using a {e.algorithm.lower()} checksum. The complete request must"
         f" include the checksum for each part. It was missing for part {e.number} in the request.",
+    ),
+    errors.UploadSizeMismatch: lambda e: Refused(
+        "InvalidRequest",
+        (
+            f"The provided 'x-amz-mp-object-size' header value {e.announced} does not match what"
+            f" was computed: {e.size}"
+        ),
     ),
     errors.ChecksumTypeMismatch: _checksum_type,
     errors.RangeNotSatisfiable: lambda e: Refused(

@@ -7,6 +7,7 @@ hands anything else to the general one; a test holds the two together.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from strongroom.wire import scalars, xml_body
@@ -29,11 +30,7 @@ def object_writer(general: elements.WriteValue) -> elements.WriteValue:
         checksum = ""
         try:
             if size == _WITH_CHECKSUM:
-                checksum = "".join(
-                    f"<ChecksumAlgorithm>{escape(name)}</ChecksumAlgorithm>"
-                    for name in value["ChecksumAlgorithm"]
-                )
-                checksum += f"<ChecksumType>{escape(value['ChecksumType'])}</ChecksumType>"
+                checksum = _checksum(tuple(value["ChecksumAlgorithm"]), value["ChecksumType"])
             elif size != _PLAIN:
                 general(value, emit)
                 return
@@ -51,3 +48,12 @@ def object_writer(general: elements.WriteValue) -> elements.WriteValue:
         emit(text)
 
     return write
+
+
+@functools.lru_cache(maxsize=64)
+def _checksum(algorithms: tuple[str, ...], kind: str) -> str:
+    """Return the two elements, of which a bucket has few different ones."""
+    names = "".join(
+        f"<ChecksumAlgorithm>{xml_body.escape(name)}</ChecksumAlgorithm>" for name in algorithms
+    )
+    return f"{names}<ChecksumType>{xml_body.escape(kind)}</ChecksumType>"

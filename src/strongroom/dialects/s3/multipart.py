@@ -49,6 +49,7 @@ async def create_multipart_upload(call: Call) -> Result:
         tags=facets.tags(params),
         checksum=algorithm,
         checksum_type=kind,
+        bucket_made_ms=call.place.created_ms,
     )
     reply: Result = {
         "Bucket": upload.bucket,
@@ -101,8 +102,7 @@ async def list_parts(call: Call) -> Result:
     params = call.params
     limit = facets.page_size(params, "MaxParts", "max-parts", facets.MAX_PARTS_LISTED)
     after = params.get("PartNumberMarker", 0)
-    if after < 0:
-        raise facets.bad_argument("part-number-marker", str(after))
+    facets.check_marker("part-number-marker", after)
     upload, rows = await services.of(call).multipart.parts(
         call.place.name, params["Key"], params["UploadId"], after=after, limit=limit + 1
     )
@@ -146,7 +146,7 @@ def _listed_checksums(upload: records.Upload, row: multipart.ListedPart) -> Resu
 @operation("CompleteMultipartUpload", action=Action.PUT_OBJECT, body=Body.DOCUMENT)
 async def complete_multipart_upload(call: Call) -> Result:
     params = call.params
-    # Accepted when sent, needed never; a wrong one is the client's mistake to hear about.
+    # Needed by no first Complete; with it, a repeated one is told the checksums again.
     customer = facets.customer_key(params, writing=True)
     parts = params.get("MultipartUpload", {}).get("Parts", [])
     if not 1 <= len(parts) <= multipart.MAX_PARTS or any(

@@ -90,6 +90,7 @@ async def put_object(call: Call) -> Result:
         content=facets.content(params),
         tags=facets.tags(params),
         when=facets.read_conditions(params),
+        bucket_made_ms=call.place.created_ms,
     )
     version = found.version
     return {
@@ -150,8 +151,8 @@ def _extent(params: dict[str, Any]) -> stored_facets.Extent | None:
 
 def _add_extent(reply: Result, start: int, end: int, size: int, *, partial: bool) -> None:
     reply["ContentLength"] = end - start
-    # An empty object has no range to name; its one part is the whole.
-    if partial and size:
+    # An empty part has no range to name.
+    if partial and end > start:
         reply["ContentRange"] = f"bytes {start}-{end - 1}/{size}"
         reply[binding.STATUS] = 206
 
@@ -240,8 +241,7 @@ def _parts(
 ) -> Result:
     limit = facets.page_size(params, "MaxParts", "x-amz-max-parts", facets.MAX_PARTS_LISTED)
     after = params.get("PartNumberMarker", 0)
-    if after < 0:
-        raise facets.bad_argument("x-amz-part-number-marker", str(after))
+    facets.check_marker("x-amz-part-number-marker", after)
     count = len(head.visible_parts)
     last = min(after + limit, count)
     return {

@@ -14,14 +14,14 @@ from urllib.parse import unquote_to_bytes
 from strongroom.dialects.operation import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from strongroom.wire import message, model
 
 MAX_KEY_BYTES = 1024
 """Source: S3 user guide, "Naming Amazon S3 objects"."""
 
-_COPY_SOURCE = b"x-amz-copy-source"
+_COPY_SOURCE = "x-amz-copy-source"
 _NEVER: frozenset[str] = frozenset({"ListDirectoryBuckets", "WriteGetObjectResponse"})
 """Operations that AWS tells apart by host name; here they would hide others."""
 
@@ -33,12 +33,10 @@ class Address:
     Attributes:
         bucket: None for the service itself.
         key: None for the bucket itself.
-        virtual: the bucket was named by the host.
     """
 
     bucket: str | None
     key: str | None
-    virtual: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +45,7 @@ class _Candidate:
     static: tuple[tuple[str, str], ...]
     query: tuple[str, ...]
     copies: bool
+    known: frozenset[str]
 
     def fits(self, query: Mapping[str, str], *, copies: bool) -> bool:
         return (
@@ -59,16 +58,27 @@ class _Candidate:
 class Routes:
     """The table: (method, level) → candidates, most demanding first."""
 
-    def __init__(self, operations: Iterable[model.Operation]) -> None:
+    def __init__(self, source: model.Model) -> None:
+        operations = [
+            operation
+            for operation in source.operations.values()
+            if not operation.deprecated and operation.name not in _NEVER
+        ]
+        # What tells operations apart. One of these on an operation that knows nothing of
+        # it means that the client wanted another: `DELETE /key?acl` is no deletion.
+        self._telling = frozenset(
+            name
+            for operation in operations
+            for name in (*(name for name, _ in operation.static_query), *operation.required_query)
+        )
         table: dict[tuple[str, str], list[_Candidate]] = {}
         for operation in operations:
-            if operation.deprecated or operation.name in _NEVER:
-                continue
             candidate = _Candidate(
                 operation.name,
                 operation.static_query,
                 operation.required_query,
-                _COPY_SOURCE.decode() in operation.required_headers,
+                _COPY_SOURCE in operation.required_headers,
+                _query_names(operation, source),
             )
             table.setdefault((operation.method, operation.path), []).append(candidate)
         for candidates in table.values():
@@ -76,18 +86,39 @@ class Routes:
         self._table = {place: tuple(candidates) for place, candidates in table.items()}
 
     def find(
-        self, method: str, address: Address, query: Iterable[tuple[str, str]], *, copies: bool
+        self, request: message.Request, where: Address, query: Sequence[tuple[str, str]]
     ) -> str:
         """Return the name of the operation.
 
         Raises:
-            Refused: no operation has this method here.
+            Refused: no operation has this method here, or this query.
         """
         given = dict(query)
-        for candidate in self._table.get((method, _path_of(address)), ()):
+        copies = request.header(_COPY_SOURCE.encode()) is not None or any(
+            name.lower() == _COPY_SOURCE for name in given
+        )
+        for candidate in self._table.get((request.method, _path_of(where)), ()):
             if candidate.fits(given, copies=copies):
+                strange = (given.keys() & self._telling) - candidate.known
+                if strange:
+                    break
                 return candidate.name
-        raise Refused("MethodNotAllowed", Method=method, ResourceType=_kind_of(address))
+        raise Refused("MethodNotAllowed", Method=request.method, ResourceType=_kind_of(where))
+
+
+def _query_names(operation: model.Operation, source: model.Model) -> frozenset[str]:
+    """Return the query parameters that an operation knows."""
+    members = source.shapes[operation.input].members.values() if operation.input else ()
+    return frozenset(
+        (
+            *(name for name, _ in operation.static_query),
+            *(
+                member.wire_name or member.name
+                for member in members
+                if member.location == "querystring"
+            ),
+        )
+    )
 
 
 def _path_of(address: Address) -> str:
@@ -122,18 +153,16 @@ def address(request: message.Request, domains: Iterable[str]) -> Address:
     bucket = bucket_of_host(request.header(b"host") or b"", domains)
     if bucket is not None:
         key = path[1:]
-        virtual = True
     else:
         bucket, _, key = path[1:].partition("/")
-        virtual = False
         if not bucket:
             if key:
                 raise Refused("InvalidBucketName", BucketName="")
-            return Address(None, None, virtual=False)
+            return Address(None, None)
     size = len(key.encode())
     if size > MAX_KEY_BYTES:
         raise Refused("KeyTooLongError", Size=str(size), MaxSizeAllowed=str(MAX_KEY_BYTES))
-    return Address(bucket, key or None, virtual)
+    return Address(bucket, key or None)
 
 
 def bucket_of_host(host: bytes, domains: Iterable[str]) -> str | None:

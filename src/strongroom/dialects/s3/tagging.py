@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from strongroom.access.actions import Action
-from strongroom.dialects.operation import Body, Call, Result, operation
+from strongroom.dialects.operation import Body, Call, Refused, Result, operation
 from strongroom.dialects.s3 import facets, services
 
 
@@ -11,7 +11,9 @@ from strongroom.dialects.s3 import facets, services
 async def put_object_tagging(call: Call) -> Result:
     params = call.params
     facets.check_version(params)
-    tags = facets.tag_set(params.get("Tagging", {}))
+    if "Tagging" not in params:
+        raise Refused("MissingRequestBodyError")
+    tags = facets.tag_set(params["Tagging"])
     await services.of(call).objects.set_tags(call.place.name, params["Key"], tags)
     return {}
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 FEW_BLOBS = 64
 """The most blobs of a body that a point read returns."""
 
+_GREATEST = 2**63 - 1
+"""The greatest integer that SQLite knows; the sqlite3 module raises OverflowError above it."""
+
 _IDS_AT_ONCE = 500
 """Blob ids in one statement; SQLite takes 999 parameters at least."""
 
@@ -252,7 +255,7 @@ def parts(
         f"SELECT {rows.PART} FROM parts"
         " WHERE upload_row = (SELECT upload_row FROM uploads WHERE upload_id = ?) AND number > ?"
         " ORDER BY number LIMIT ?",
-        (upload_id, after, -1 if limit is None else limit),
+        (upload_id, _fit(after), -1 if limit is None else _fit(max(limit, 0))),
     )
     return [rows.to_part(row) for row in found]
 
@@ -260,7 +263,8 @@ def parts(
 def doomed(conn: sqlite3.Connection, *, limit: int) -> Sequence[records.BlobRef]:
     """See the port."""
     found = conn.execute(
-        "SELECT blob_id, size, place FROM doomed ORDER BY doomed_id LIMIT ?", (max(limit, 0),)
+        "SELECT blob_id, size, place FROM doomed ORDER BY doomed_id LIMIT ?",
+        (_fit(max(limit, 0)),),
     )
     return [records.BlobRef(*row) for row in found]
 
@@ -285,10 +289,21 @@ def known(conn: sqlite3.Connection, blob_ids: Collection[bytes]) -> set[bytes]:
     return found
 
 
-def find_bucket(conn: sqlite3.Connection, name: str) -> int:
-    """Return the bucket's row id, or raise `BucketNotFound`."""
-    row = conn.execute("SELECT bucket_id FROM buckets WHERE name = ?", (name,)).fetchone()
-    if row is None:
+def find_bucket(conn: sqlite3.Connection, name: str, *, made_ms: int | None = None) -> int:
+    """Return the bucket's row id.
+
+    Raises:
+        BucketNotFound: there is none, or it was not made at `made_ms`, if that is given.
+    """
+    row = conn.execute(
+        "SELECT bucket_id, created_ms FROM buckets WHERE name = ?", (name,)
+    ).fetchone()
+    if row is None or made_ms not in (None, row[1]):
         raise errors.BucketNotFound(name)
     bucket_id: int = row[0]
     return bucket_id
+
+
+def _fit(number: int) -> int:
+    """Return the integer of SQLite that is nearest: no row's number or count goes so far."""
+    return max(-_GREATEST, min(number, _GREATEST))

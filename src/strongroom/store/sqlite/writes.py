@@ -95,7 +95,7 @@ def delete_bucket(conn: sqlite3.Connection, name: str) -> None:
 
 def put_version(conn: sqlite3.Connection, draft: records.Draft, guard: catalog.Guard) -> None:
     """See the port."""
-    bucket_id = reads.find_bucket(conn, draft.version.bucket)
+    bucket_id = reads.find_bucket(conn, draft.version.bucket, made_ms=draft.bucket_made_ms)
     current = _current(conn, bucket_id, draft.version.bucket, draft.version.key)
     guard(current and current[0])
     if draft.shares is not None:
@@ -144,7 +144,7 @@ def create_upload(conn: sqlite3.Connection, upload: records.Upload) -> None:
         "INSERT INTO uploads (bucket_id, key, upload_id, owner, mode, initiated_ms,"
         " checksum_algorithm, checksum_type, sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            reads.find_bucket(conn, upload.bucket),
+            reads.find_bucket(conn, upload.bucket, made_ms=upload.bucket_made_ms),
             upload.key.encode(),
             upload.upload_id,
             upload.owner,
@@ -194,7 +194,7 @@ def complete_upload(
     guard: catalog.Guard,
 ) -> None:
     """See the port."""
-    bucket_id = reads.find_bucket(conn, upload.bucket)
+    bucket_id = reads.find_bucket(conn, upload.bucket, made_ms=draft.bucket_made_ms)
     upload_row = _open_upload(conn, upload.bucket, upload.key, upload.upload_id)
     there = {
         number: blob
