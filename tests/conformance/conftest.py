@@ -430,10 +430,9 @@ def stored_parts(read_catalog):
 
 @pytest.fixture(scope="session")
 def blob_files():
-    """List the blob files of a data directory; locks are none."""
+    """List the blob files of a data directory; what was set aside is none of them."""
 
     def found(data_dir):
-        blobs = Path(data_dir) / "blobs"
-        return sorted(p for p in blobs.rglob("*") if p.is_file() and p.name != "lock")
+        return sorted(p for p in (Path(data_dir) / "blobs").glob("*/*/*") if p.is_file())
 
     return found

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from strongroom import testing
+
 MIB = 1024 * 1024
 SIZES = (0, 1, 10_000, 20_000, 65_480, 3_000_000)
 
@@ -215,3 +217,44 @@ def test_the_same_directory_serves_other_root_credentials(
     with run_server(attic.data_dir, env={"STRONGROOM_MASTER_KEY": master_key}) as other:
         assert other.access_key != attic.access_key
         assert read_all(other, key) == stored
+
+
+def blob_files(data_dir):
+    """Return all blob files of a data directory."""
+    return sorted(path for path in (data_dir / "blobs").glob("*/*/*") if path.is_file())
+
+
+@pytest.mark.parametrize("state", ["missing", "another"])
+def test_a_catalog_that_is_not_the_blobs_own_is_refused_and_costs_nothing(
+    attic, start_cli, key, content, master_key, tmp_path, state
+):
+    stored = fill(attic, key, content)
+    attic.stop()
+    data_dir = attic.data_dir
+    blobs = blob_files(data_dir)
+    aside = data_dir.parent / "aside"
+    aside.mkdir()
+    for path in data_dir.glob("catalog.sqlite*"):
+        path.rename(aside / path.name)
+    if state == "another":
+        elsewhere = tmp_path / "elsewhere"
+        with testing.Strongroom(elsewhere, env={"STRONGROOM_MASTER_KEY": master_key}):
+            pass
+        for path in elsewhere.glob("catalog.sqlite*"):
+            path.rename(data_dir / path.name)
+
+    for _ in range(2):
+        refused = start_cli(data_dir, STRONGROOM_MASTER_KEY=master_key)
+        assert refused.returncode == 1
+        assert "catalog" in refused.stderr
+
+    assert blob_files(data_dir) == blobs
+    for path in data_dir.glob("catalog.sqlite*"):
+        path.unlink()
+    for path in aside.iterdir():
+        path.rename(data_dir / path.name)
+    attic.restart()
+    client = attic.boto3_client()
+    for name, plain in stored.items():
+        assert client.get_object(Bucket="attic", Key=name, **key.options)["Body"].read() == plain
+    client.close()

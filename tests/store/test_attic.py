@@ -206,6 +206,25 @@ def test_a_stray_that_goes_while_it_is_set_aside_is_no_failure(open_blobs, leave
     assert list((root / "lost").iterdir()) == []
 
 
+def test_a_directory_that_goes_meanwhile_is_not_mistaken_for_a_stray_that_is_gone(
+    open_blobs, leave_strays, root
+):
+    (place,) = leave_strays(1).values()
+    kernel = NotingKernel()
+    blobs = open_blobs(kernel)
+
+    def without_its_target(path, target):
+        target.parent.rmdir()
+        path.rename(target)
+
+    kernel.rename = without_its_target
+
+    with pytest.raises(errors.StoreFailed):
+        blobs.set_aside(place)
+
+    assert (root / place).read_bytes() == b"bytes"
+
+
 def test_a_failing_disk_is_named_and_the_stray_stays(open_blobs, leave_strays, root):
     (place,) = leave_strays(1).values()
     kernel = NotingKernel()
