@@ -9,10 +9,20 @@ import pytest
 from botocore import exceptions
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 # Names that are prefixes of each other, that delimit, and whose order is that of UTF-8.
-KEYS = st.sampled_from(["a", "a-", "a/", "a/b", "a/b/c", "b c+%", "é/ü", "\uffef", "\U0001f511"])
+NAMES = ["a", "a-", "a/", "a/b", "a/b/c", "b c+%", "é/ü", "\uffef", "\U0001f511"]
+KEYS = st.sampled_from(NAMES)
+PICKS = st.integers(0, 99)
+"""Which object, of those that are there; a small one, whether it is there or not."""
 PREFIXES = st.sampled_from(["", "a", "a/", "a/b", "é", "none"])
 DELIMITERS = st.sampled_from(["", "/", "b", "/b/"])
 PAGES = st.sampled_from([1, 2, 3, 1000])
@@ -21,7 +31,7 @@ HOLDERS = st.sampled_from([None, 1, 2])
 # Around the borders of inline bodies and of segments.
 SIZES = st.sampled_from([0, 1, 16 * 1024, 16 * 1024 + 1, 65_480, 65_481, 140_000])
 TAGS = st.dictionaries(st.sampled_from("xyz"), st.sampled_from(["", "1", "é"]), max_size=3)
-NUMBERS = st.integers(1, 4)
+NUMBERS = st.integers(1, 3)
 
 RAW_KEYS = {1: b"1" * 32, 2: b"2" * 32}
 PATTERN = b"".join(n.to_bytes(3) for n in range(50_000))
@@ -65,7 +75,7 @@ class Kept:
 
 @dataclasses.dataclass
 class Opened:
-    """What an upload should be: parts are number → (ETag, body)."""
+    """What an upload should be, and what was made of it: parts are number → (ETag, body)."""
 
     upload_id: str
     key: str
@@ -74,6 +84,7 @@ class Opened:
     parts: dict[int, tuple[str, bytes]]
     is_open: bool = True
     made: Kept | None = None
+    made_of: str = ""
 
 
 class AnySequence(RuleBasedStateMachine):
@@ -116,12 +127,28 @@ class AnySequence(RuleBasedStateMachine):
         assert expected is None, f"{method} is to be refused with {expected}"
         return answer
 
+    def pick(self, number):
+        """Return the key that a number of `PICKS` stands for."""
+        there = in_order(self.objects)
+        if number < len(NAMES) or not there:
+            return NAMES[number % len(NAMES)]
+        return there[number % len(there)]
+
     def new_body(self, size):
         """Return bytes that no other body has."""
         self.writes += 1
         return (self.writes.to_bytes(8) + PATTERN)[:size]
 
     # Objects
+
+    @initialize(target=uploads, sizes=st.lists(SIZES, min_size=4, max_size=4), holder=HOLDERS)
+    def begin(self, sizes, holder):
+        for key, size in zip(NAMES[::2], sizes, strict=False):
+            self.put(key, size, holder, {})
+        found = self.create("a/b", holder, {}), self.create("a/", None, {"x": "1"})
+        for upload, size in zip(found, sizes, strict=False):
+            self.put_part(upload, 1, size, upload.holder, right=True)
+        return multiple(*found)
 
     @rule(key=KEYS, size=SIZES, holder=HOLDERS, tags=TAGS)
     def put(self, key, size, holder, tags):
@@ -149,7 +176,10 @@ class AnySequence(RuleBasedStateMachine):
         if refused is None:
             self.objects[key] = Kept(body, None, {}, "", answer["ETag"])
 
-    @rule(key=KEYS, holder=HOLDERS)
+    @rule(pick=PICKS, holder=HOLDERS)
+    def get_under_any_key(self, pick, holder):
+        self.get(self.pick(pick), holder)
+
     def get(self, key, holder):
         kept = self.objects.get(key)
         refused = "NoSuchKey" if kept is None else refusal(kept.holder, holder)
@@ -162,8 +192,9 @@ class AnySequence(RuleBasedStateMachine):
             assert answer["Metadata"].get("note", "") == kept.note
             assert answer.get("TagCount", 0) == len(kept.tags)
 
-    @rule(key=KEYS, first=st.integers(0, 150_000), count=st.integers(1, 150_000))
-    def get_range(self, key, first, count):
+    @rule(pick=PICKS, first=st.integers(0, 150_000), count=st.integers(1, 150_000))
+    def get_range(self, pick, first, count):
+        key = self.pick(pick)
         kept = self.objects.get(key)
         if kept is None:
             return
@@ -180,14 +211,14 @@ class AnySequence(RuleBasedStateMachine):
         if answer is not None:
             assert answer["Body"].read() == kept.body[first : first + count]
 
-    @rule()
     def read_everything(self):
         for key, kept in self.objects.items():
             self.get(key, kept.holder)
             self.get_tags(key)
 
-    @rule(key=KEYS)
-    def delete(self, key):
+    @rule(pick=PICKS)
+    def delete(self, pick):
+        key = self.pick(pick)
         self.call("delete_object", Key=key)
         self.objects.pop(key, None)
 
@@ -205,7 +236,16 @@ class AnySequence(RuleBasedStateMachine):
 
     # Copies
 
-    @rule(source=KEYS, to=KEYS, brought=HOLDERS, holder=HOLDERS, tags=st.none() | TAGS)
+    @rule(pick=PICKS, to=KEYS, holder=HOLDERS, tags=st.none() | TAGS)
+    def copy_with_the_right_key(self, pick, to, holder, tags):
+        source = self.pick(pick)
+        kept = self.objects.get(source)
+        self.copy(source, to, kept.holder if kept else None, holder, tags)
+
+    @rule(pick=PICKS, to=KEYS, brought=HOLDERS, holder=HOLDERS)
+    def copy_with_any_key(self, pick, to, brought, holder):
+        self.copy(self.pick(pick), to, brought, holder, None)
+
     def copy(self, source, to, brought, holder, tags):
         kept = self.objects.get(source)
         refused = "NoSuchKey" if kept is None else refusal(kept.holder, brought)
@@ -232,14 +272,16 @@ class AnySequence(RuleBasedStateMachine):
                 answer["CopyObjectResult"]["ETag"],
             )
 
-    @rule(key=KEYS, holder=HOLDERS)
-    def take_another_key(self, key, holder):
+    @rule(pick=PICKS, holder=HOLDERS)
+    def take_another_key(self, pick, holder):
+        key = self.pick(pick)
         kept = self.objects.get(key)
         if kept is not None:
             self.copy(key, key, kept.holder, holder, None)
 
-    @rule(key=KEYS)
-    def note_something_else(self, key):
+    @rule(pick=PICKS)
+    def note_something_else(self, pick):
+        key = self.pick(pick)
         kept = self.objects.get(key)
         if kept is None:
             return
@@ -261,7 +303,6 @@ class AnySequence(RuleBasedStateMachine):
 
     # Tags
 
-    @rule(key=KEYS)
     def get_tags(self, key):
         kept = self.objects.get(key)
 
@@ -270,8 +311,9 @@ class AnySequence(RuleBasedStateMachine):
         if kept is not None:
             assert {tag["Key"]: tag["Value"] for tag in answer["TagSet"]} == kept.tags
 
-    @rule(key=KEYS, tags=TAGS)
-    def set_tags(self, key, tags):
+    @rule(pick=PICKS, tags=TAGS)
+    def set_tags(self, pick, tags):
+        key = self.pick(pick)
         kept = self.objects.get(key)
         rows = [{"Key": name, "Value": value} for name, value in tags.items()]
 
@@ -285,8 +327,9 @@ class AnySequence(RuleBasedStateMachine):
         if kept is not None:
             kept.tags = tags
 
-    @rule(key=KEYS)
-    def delete_tags(self, key):
+    @rule(pick=PICKS)
+    def delete_tags(self, pick):
+        key = self.pick(pick)
         kept = self.objects.get(key)
 
         self.call("delete_object_tagging", None if kept else "NoSuchKey", Key=key)
@@ -376,8 +419,9 @@ class AnySequence(RuleBasedStateMachine):
         if answer is not None:
             upload.parts[number] = (answer["ETag"], body)
 
-    @rule(upload=uploads, number=NUMBERS, source=KEYS, cut=st.booleans())
-    def copy_part(self, upload, number, source, cut):
+    @rule(upload=uploads, number=NUMBERS, pick=PICKS, cut=st.booleans())
+    def copy_part(self, upload, number, pick, cut):
+        source = self.pick(pick)
         kept = self.objects.get(source)
         refused = "NoSuchKey" if kept is None else self.part_refusal(upload, upload.holder)
         body = kept.body if kept else b""
@@ -419,7 +463,11 @@ class AnySequence(RuleBasedStateMachine):
         refused = None
         if upload.is_open:
             refused = None if number in upload.parts else "InvalidPart"
-        elif upload.made is None or self.objects.get(upload.key) is not upload.made:
+        elif (
+            upload.made is None
+            or self.objects.get(upload.key) is not upload.made
+            or etag != upload.made_of
+        ):
             refused = "NoSuchUpload"
 
         answer = self.call(
@@ -432,9 +480,19 @@ class AnySequence(RuleBasedStateMachine):
         if answer is not None and upload.is_open:
             upload.is_open = False
             upload.made = Kept(body, upload.holder, dict(upload.tags), "", answer["ETag"])
+            upload.made_of = etag
             self.objects[upload.key] = upload.made
         elif answer is not None:
             assert answer["ETag"] == upload.made.etag
+
+    @rule(target=uploads, key=KEYS, size=SIZES, holder=HOLDERS, tags=TAGS, pick=PICKS)
+    def upload_at_once(self, key, size, holder, tags, pick):
+        upload = self.create(key, holder, tags)
+        self.put_part(upload, 1, size, holder, right=True)
+        self.copy_part(upload, 2, pick, cut=True)
+        self.complete_with_small_parts(upload)
+        self.complete(upload, 2 if 2 in upload.parts else 1)
+        return upload
 
     @rule(upload=uploads)
     def complete_with_small_parts(self, upload):

@@ -4,7 +4,7 @@ EMPTY = (set(), set(), set())
 
 
 def test_any_sequence_of_calls_agrees_with_dicts_and_leaves_nothing(store, run_any_sequence):
-    run_any_sequence(store.client(), examples=25, steps=40)
+    run_any_sequence(store.client(), examples=15, steps=30)
 
     store.run(store.core.collector.collect())
     usage = store.run(store.catalog.usage())
