@@ -6,6 +6,13 @@ PYTHON ?= python3
 ARGS ?=
 # Test processes.
 JOBS ?= 2
+# The long forms of what tests/crash does in short: SEED repeats a run.
+ROUNDS ?= 200
+CASES ?= 2000
+CUTS ?= 60
+SEED ?=
+# How long `make fuzz` runs each target.
+SECONDS ?= 60
 
 # For `make bench`; all workloads and targets are listed by `make bench ARGS=--help`.
 WORKLOADS ?=
@@ -13,19 +20,22 @@ TARGETS ?=
 REPEATS ?= 5
 
 VENV := .venv
+FUZZ := .venv-fuzz
+CLIENTS := .venv-conformance
 BENCH := .venv-bench
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUN_PINS := -c requirements/run.txt
 TEST_PINS := $(RUN_PINS) -c requirements/test.txt -c requirements/lint.txt
 PINS := $(wildcard requirements/*.txt)
+ORDEAL := PYTHONPATH=tests/crash $(BIN)/python -m ordeal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve bench test lint format types contracts tests docs models vectors clean
+.PHONY: help serve crash faults power tamper conformance fuzz bench test lint format types contracts tests docs models vectors clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 serve: $(VENV)/serve.stamp ## run the server in the foreground (options: ARGS="--listen :9000")
 	@exec $(BIN)/strongroom serve $(ARGS)
@@ -45,6 +55,18 @@ contracts: $(VENV)/test.stamp ## import-linter: who may import whom
 tests: $(VENV)/test.stamp ## pytest (options: ARGS="tests/crypto -k range", JOBS=4)
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
+crash: $(VENV)/test.stamp ## kill the server under load and check what it kept (ROUNDS=200)
+	$(ORDEAL).kills --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+faults: $(VENV)/test.stamp ## let system calls fail under load, by strace if it is there
+	$(ORDEAL).faults $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+power: $(VENV)/test.stamp ## cut the power in a trace of strace and check what was kept (CUTS=60)
+	$(ORDEAL).power --cuts $(CUTS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+tamper: $(VENV)/test.stamp ## change stored bytes and rows and check what is served (CASES=2000)
+	$(ORDEAL).tamper --cases $(CASES) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 format: $(VENV)/test.stamp ## rewrite the code in its format
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
@@ -62,10 +84,16 @@ bench: $(BENCH)/bench.stamp ## measure beside a peer (options: WORKLOADS="get-64
 	@$(BENCH)/bin/python -m benchmarks --repeats $(REPEATS) --out build/bench \
 		$(if $(WORKLOADS),--workloads "$(WORKLOADS)") $(if $(TARGETS),--targets "$(TARGETS)") $(ARGS)
 
+conformance: $(VENV)/serve.stamp ## carry a tree with strangers' clients (options: ARGS="rclone --largest 20MB")
+	@$(BIN)/python tools/conformance/run.py $(ARGS)
+
+fuzz: $(FUZZ)/fuzz.stamp ## search for inputs that break a reader (options: SECONDS=600, ARGS="xml_documents")
+	@$(FUZZ)/bin/python -m fuzz --seconds $(SECONDS) $(ARGS)
+
 clean: ## remove environments and caches; data directories stay
-	rm -rf $(VENV) $(BENCH) build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache \
+	rm -rf $(VENV) $(FUZZ) $(CLIENTS) $(BENCH) build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache \
 		.hypothesis .import_linter_cache
-	find benchmarks src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	find benchmarks fuzz src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment. A stamp is newer than all that went into it.
 
@@ -80,6 +108,12 @@ $(VENV)/serve.stamp: pyproject.toml $(PINS) | $(BIN)/python
 $(VENV)/test.stamp: pyproject.toml $(PINS) | $(BIN)/python
 	$(PIP) install --quiet $(TEST_PINS) --editable '.[test,lint]'
 	@touch $(VENV)/serve.stamp $@
+
+# The fuzzer, apart from what the project itself needs.
+$(FUZZ)/fuzz.stamp: pyproject.toml $(PINS)
+	$(PYTHON) -m venv $(FUZZ)
+	$(FUZZ)/bin/python -m pip --disable-pip-version-check install --quiet $(RUN_PINS) --editable . atheris
+	@touch $@
 
 # The peer and what meters it, apart from what the project itself needs.
 $(BENCH)/bench.stamp: pyproject.toml $(PINS)
