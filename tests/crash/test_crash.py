@@ -5,6 +5,7 @@ from ordeal import content, kills
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_nothing_acknowledged_is_lost_in_five_kills(tmp_path, seed):
     siege = kills.Siege(tmp_path / "data", seed, clients=3, load_s=(0.1, 0.6), most=5 * content.MIB)
 

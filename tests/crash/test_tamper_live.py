@@ -5,6 +5,7 @@ from ordeal import damages, tamper
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_no_damage_to_a_stored_object_passes_for_right(tmp_path, seed):
     tampering = tamper.Tampering(tmp_path, seed, most=40, catalogs=1)
 
