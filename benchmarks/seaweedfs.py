@@ -76,7 +76,9 @@ class SeaweedFS:
             "ip.bind": "127.0.0.1",
             "master.peers": "none",
             "master.telemetry": "false",
-            "volume.max": 0,
+            # By default the disk is shared out in volumes of 30 GB: too few for two buckets.
+            "master.volumeSizeLimitMB": 1024,
+            "volume.max": 100,
             "volume.preStopSeconds": 0,
             "filer.localSocket": self._folder / "filer.sock",
             "s3": "true",

@@ -5,10 +5,13 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WORKLOADS = ["put-64m", "put-64m-boto3", "ranges-x4", "head-4k-x16"]
 
 
+@pytest.mark.slow
 def test_a_tiny_run_fills_a_row_for_each_workload(tmp_path):
     command = [sys.executable, "-m", "benchmarks", "--targets", "null", "--repeats", "2"]
     command += ["--scale", "0.0005", "--workloads", ",".join(WORKLOADS)]
