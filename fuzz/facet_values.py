@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fuzz import heads
 from strongroom import errors
 from strongroom.dialects.operation import Refused
-from strongroom.dialects.s3 import canonical, facets, protocol, routes
+from strongroom.dialects.s3 import canonical, facets, protocol, routes, tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,10 +56,10 @@ def _of_params(request: message.Request) -> Iterator[Callable[[], object]]:
         facets.content,
         facets.delete_conditions,
         facets.read_conditions,
-        facets.tags,
+        tags.of_header,
     ):
         # Tags stand in a header, or are a document.
-        if read is not facets.tags or isinstance(params.get("Tagging"), str):
+        if read is not tags.of_header or isinstance(params.get("Tagging"), str):
             yield functools.partial(read, params)
     yield functools.partial(facets.copy_conditions, params, now_ms=_NOW_MS)
     for member in ("MaxKeys", "MaxParts", "MaxUploads"):
@@ -75,7 +75,7 @@ def _of_texts(request: message.Request) -> Iterator[Callable[[], object]]:
     yield lambda: _check_copy_source(texts.get("x-amz-copy-source", "bucket/key"))
     yield lambda: _check_range(texts.get("range"))
     yield lambda: _check_copy_range(texts.get("x-amz-copy-source-range"))
-    yield lambda: facets.tags({"Tagging": texts.get("x-amz-tagging")})
+    yield lambda: tags.of_header({"Tagging": texts.get("x-amz-tagging")})
     yield lambda: facets.announced_checksums(texts)
     yield lambda: facets.known_algorithm(texts.get("x-amz-sdk-checksum-algorithm", "MD5"))
     yield lambda: _check_token(texts.get("token", "MQ=="))

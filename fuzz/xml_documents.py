@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from strongroom import errors
 from strongroom.dialects.operation import Refused
-from strongroom.dialects.s3 import facets, protocol
+from strongroom.dialects.s3 import facets, protocol, tags
 from strongroom.wire import binding, xml_body
 
 _OPERATIONS = ("DeleteObjects", "CompleteMultipartUpload", "PutObjectTagging", "CreateBucket")
@@ -71,7 +71,7 @@ def _bind(operation: str, document: bytes) -> str:
     try:
         params = protocol.BINDINGS[operation].parse([], _QUERY, **_PLACE, body=document)
         if operation == "PutObjectTagging":
-            facets.tag_set(params["Tagging"])
+            tags.of_document(params["Tagging"])
         for entry in params.get("Delete", {}).get("Objects", ()):
             facets.delete_conditions(entry)
     except (errors.StrongroomError, Refused) as error:

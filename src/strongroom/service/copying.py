@@ -14,7 +14,6 @@ Source: docs/formats/sealed-object.md, "Sharing".
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -244,13 +243,11 @@ class Copying:
             modified_ms=self._clock_ms(),
             owner=target.owner,
             encoded_marks=self._encryption.seal_marks(locked.binding, marks.Marks(tags)),
-            blobs=(),
+            shares=version,
+            bucket_made_ms=target.bucket_made_ms,
             random_bytes=self._random_bytes,
         )
-        await self._catalog.put_version(
-            dataclasses.replace(draft, shares=version, bucket_made_ms=target.bucket_made_ms),
-            target.when.guard(target.bucket, target.key),
-        )
+        await self._catalog.put_version(draft, target.when.guard(target.bucket, target.key))
         self._displaced()
         return objects.Found(draft.version, head, len(tags))
 

@@ -201,11 +201,7 @@ class Multipart:
                 number=number,
                 blob_id=row.blob_id,
                 size=row.plain_bytes,
-                etag=(
-                    received.md5.hex()
-                    if received.md5 is not None
-                    else digests.opaque_etag(self._random_bytes)
-                ),
+                etag=objects.etag_of(received, self._random_bytes),
                 modified_ms=self._clock_ms(),
                 digest=row.digest,
                 sealed_checksums=bodies.seal_part_checksums(
@@ -307,7 +303,6 @@ class Multipart:
             modified_ms=self._clock_ms(),
             owner=upload.owner,
             encoded_marks=self._encryption.seal_marks(opened.draft.binding, marks.Marks(tags)),
-            blobs=(),
             random_bytes=self._random_bytes,
         )
         try:

@@ -121,11 +121,7 @@ class Objects:
         async with self._transfer.receive(
             incoming, locked.data_key, 1, checksums=(checksum,), md5=plain_etag
         ) as received:
-            etag = (
-                received.md5.hex()
-                if received.md5 is not None
-                else digests.opaque_etag(self._random_bytes)
-            )
+            etag = etag_of(received, self._random_bytes)
             head = envelopes.Head(
                 # A copy also checks what its source had, and need not keep it.
                 checksums={checksum: received.part.checksums[checksum]},
@@ -150,9 +146,9 @@ class Objects:
                 owner=owner,
                 encoded_marks=self._encryption.seal_marks(locked.binding, marks.Marks(tags)),
                 blobs=(received.blob,),
+                bucket_made_ms=bucket_made_ms,
                 random_bytes=self._random_bytes,
             )
-            draft = dataclasses.replace(draft, bucket_made_ms=bucket_made_ms)
             await received.commit(self._catalog.put_version(draft, when.guard(bucket, key)))
         self._displaced()
         return Found(draft.version, head, len(tags))
@@ -361,6 +357,13 @@ class Pieces:
         await self._rest.aclose()
 
 
+def etag_of(received: transfer.Received, random_bytes: Callable[[int], bytes]) -> str:
+    """Return the ETag of a body: its MD5 where that was asked for, else an opaque one."""
+    if received.md5 is not None:
+        return received.md5.hex()
+    return digests.opaque_etag(random_bytes)
+
+
 def seal_version(
     binding: envelopes.Binding,
     key_fields: tuple[bytes, ...],
@@ -374,7 +377,9 @@ def seal_version(
     modified_ms: int,
     owner: str,
     encoded_marks: bytes,
-    blobs: tuple[records.NewBlob, ...],
+    blobs: tuple[records.NewBlob, ...] = (),
+    shares: records.Version | None = None,
+    bucket_made_ms: int | None = None,
     random_bytes: Callable[[int], bytes],
 ) -> records.Draft:
     """Seal the envelope of a version and put together what the catalog commits."""
@@ -404,4 +409,6 @@ def seal_version(
         checksum_algorithms=tuple(sorted(head.checksums)),
         checksum_type=head.checksum_type if head.checksums else "",
     )
-    return records.Draft(version, envelope.encode(), body, encoded_marks, blobs)
+    return records.Draft(
+        version, envelope.encode(), body, encoded_marks, blobs, shares, bucket_made_ms
+    )

@@ -20,7 +20,7 @@ _OWNERS: Final = frozenset({"private", "bucket-owner-full-control"})
 
 
 async def _owned(store: Services, owner: str) -> Result:
-    shown = {"ID": owner, "DisplayName": await store.people.name_of(owner)}
+    shown = await store.owner(owner)
     grant = {"Grantee": {"Type": "CanonicalUser", **shown}, "Permission": "FULL_CONTROL"}
     return {"Owner": shown, "Grants": [grant]}
 

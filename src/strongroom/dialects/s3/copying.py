@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.access.actions import Action
 from strongroom.dialects.operation import Call, Refused, Result, operation
-from strongroom.dialects.s3 import facets, objects, services
-from strongroom.service import copying, multipart
+from strongroom.dialects.s3 import facets, objects, services, tags
+from strongroom.service import copying
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +41,20 @@ def _source(call: Call) -> copying.Source:
     )
 
 
+def _directive(params: dict[str, Any], what: str) -> str:
+    """Return whether a copy keeps the source's metadata or tags, or gets its own.
+
+    Raises:
+        Refused: it is neither.
+    """
+    directive: str = params.get(f"{what.capitalize()}Directive", "COPY")
+    if directive not in _DIRECTIVES:
+        raise facets.bad_argument(
+            f"x-amz-{what}-directive", directive, f"Unknown {what} directive."
+        )
+    return directive
+
+
 @operation("CopyObject", action=Action.PUT_OBJECT, also=_reads_source)
 async def copy_object(call: Call) -> Result:
     params = call.params
@@ -49,14 +63,8 @@ async def copy_object(call: Call) -> Result:
     objects.check_mode(params)
     objects.check_write(params)
     facets.check_blocked(call.place, customer)
-    directive = params.get("MetadataDirective", "COPY")
-    if directive not in _DIRECTIVES:
-        raise facets.bad_argument(
-            "x-amz-metadata-directive", directive, "Unknown metadata directive."
-        )
-    tagging = params.get("TaggingDirective", "COPY")
-    if tagging not in _DIRECTIVES:
-        raise facets.bad_argument("x-amz-tagging-directive", tagging, "Unknown tagging directive.")
+    directive = _directive(params, "metadata")
+    tagging = _directive(params, "tagging")
     itself = (source.bucket, source.key) == (call.place.name, params["Key"])
     if itself and directive == "COPY" and not any(member in params for member in _CHANGES):
         raise Refused(
@@ -75,7 +83,7 @@ async def copy_object(call: Call) -> Result:
             customer=customer,
             content=facets.content(params) if directive == "REPLACE" else None,
             own_headers=facets.own_content(params),
-            tags=facets.tags(params) if tagging == "REPLACE" else None,
+            tags=tags.of_header(params) if tagging == "REPLACE" else None,
             checksum=facets.known_algorithm(named) if named is not None else None,
             when=facets.read_conditions(params),
             bucket_made_ms=call.place.created_ms,
@@ -98,9 +106,7 @@ async def upload_part_copy(call: Call) -> Result:
     params = call.params
     source = _source(call)
     customer = facets.customer_key(params, writing=True)
-    number = params["PartNumber"]
-    if not 1 <= number <= multipart.MAX_PARTS:
-        raise facets.bad_part_number(number)
+    number = facets.part_number(params)
     listed = await services.of(call).copying.copy_part(
         source,
         call.place.name,

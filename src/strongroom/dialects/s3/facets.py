@@ -13,7 +13,6 @@ import binascii
 import hashlib
 import hmac
 import re
-import unicodedata
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -38,13 +37,6 @@ _KEYS_MUST: Final = "Requests specifying Server Side Encryption with Customer pr
 MAX_PARTS_LISTED: Final = 1000
 """Parts on one page. Source: S3 API reference, ListParts, MaxParts."""
 
-MAX_TAGS: Final = 10
-MAX_TAG_KEY: Final = 128
-MAX_TAG_VALUE: Final = 256
-"""Tags of an object, and their length in characters."""
-
-_SYSTEM_TAG: Final = "aws:"
-"""Beginning of tags that are the service's own."""
 
 CONTENT_MEMBERS: Final = {
     "CacheControl": "cache-control",
@@ -415,93 +407,6 @@ def delete_conditions(params: Mapping[str, Any]) -> conditions.Conditions:
     )
 
 
-def tags(params: Mapping[str, Any]) -> dict[str, str]:
-    """Read the tags of an `x-amz-tagging` header.
-
-    Raises:
-        Refused: it is no query string, or a tag is not allowed.
-    """
-    text: str | None = params.get("Tagging")
-    if not text:
-        return {}
-    found: dict[str, str] = {}
-    # Observed: S3 overlooks empty pieces, and tells bad characters as bad encoding.
-    for piece in filter(None, text.encode("latin-1").split(b"&")):
-        name, _, value = piece.partition(b"=")
-        try:
-            decoded = _form_text(name)
-            if not decoded or decoded in found:
-                raise _bad_tagging(text)
-            found[decoded] = _form_text(value)
-        except UnicodeDecodeError:
-            raise _bad_tagging(text) from None
-        if not _is_tag_text(decoded) or not _is_tag_text(found[decoded]):
-            raise _bad_tagging(text)
-    return checked_tags(found)
-
-
-def _form_text(raw: bytes) -> str:
-    return unquote_to_bytes(raw.replace(b"+", b" ")).decode()
-
-
-def _bad_tagging(text: str) -> Refused:
-    return bad_argument(
-        "x-amz-tagging",
-        text,
-        "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters"
-        " without tag name duplicates.",
-    )
-
-
-def tag_set(document: Mapping[str, Any]) -> dict[str, str]:
-    """Read the tags of a Tagging document.
-
-    Raises:
-        Refused: a tag is not allowed, or stands there twice.
-    """
-    found: dict[str, str] = {}
-    for tag in document.get("TagSet", ()):
-        if "Key" not in tag or "Value" not in tag:
-            raise Refused("MalformedXML")
-        if tag["Key"] in found:
-            raise Refused(
-                "InvalidTag", "Cannot provide multiple Tags with the same key", TagKey=tag["Key"]
-            )
-        found[tag["Key"]] = tag["Value"]
-    return checked_tags(found)
-
-
-def checked_tags(found: dict[str, str]) -> dict[str, str]:
-    """Return tags if an object may have them.
-
-    Source: S3 user guide, "Categorizing your objects using tags".
-
-    Raises:
-        Refused: too many, too long, or with characters that are not allowed.
-    """
-    if len(found) > MAX_TAGS:
-        raise Refused("InvalidTag", f"Object tags cannot be greater than {MAX_TAGS}")
-    for name, value in found.items():
-        if name.startswith(_SYSTEM_TAG):
-            raise Refused("InvalidTag", "Your TagKey cannot be prefixed with aws:", TagKey=name)
-        if not name or len(name) > MAX_TAG_KEY or not _is_tag_text(name):
-            raise Refused("InvalidTag", "The TagKey you have provided is invalid", TagKey=name)
-        if len(value) > MAX_TAG_VALUE or not _is_tag_text(value):
-            raise Refused(
-                "InvalidTag",
-                "The TagValue you have provided is invalid",
-                TagKey=name,
-                TagValue=value,
-            )
-    return found
-
-
-def _is_tag_text(text: str) -> bool:
-    return all(
-        unicodedata.category(character)[0] in "LZN" or character in "_.:/=+-@" for character in text
-    )
-
-
 def http_date(moment: datetime) -> str:
     """Return a time as headers show it."""
     return format_datetime(moment.astimezone(UTC), usegmt=True)
@@ -512,9 +417,16 @@ def bad_argument(name: str, value: str, text: str | None = None) -> Refused:
     return Refused("InvalidArgument", text, ArgumentName=name, ArgumentValue=value)
 
 
-def bad_part_number(number: int) -> Refused:
-    """Return the refusal of a part number."""
-    return bad_argument(
+def part_number(params: Mapping[str, Any]) -> int:
+    """Return the part number that is asked for.
+
+    Raises:
+        Refused: no upload has a part of that number.
+    """
+    number: int = params["PartNumber"]
+    if 1 <= number <= multipart.MAX_PARTS:
+        return number
+    raise bad_argument(
         "partNumber",
         str(number),
         f"Part number must be an integer between 1 and {multipart.MAX_PARTS}, inclusive",

@@ -67,12 +67,26 @@ def _entries(versions: Sequence[records.Version], shown: Callable[[str], str]) -
 async def _add_owners(
     call: Call, entries: Sequence[Result], versions: Sequence[records.Version]
 ) -> None:
-    names: dict[str, str] = {}
+    owners = await services.of(call).owners(version.owner for version in versions)
     for entry, version in zip(entries, versions, strict=True):
-        owner = version.owner
-        if owner not in names:
-            names[owner] = await services.of(call).people.name_of(owner)
-        entry["Owner"] = {"ID": owner, "DisplayName": names[owner]}
+        entry["Owner"] = owners[version.owner]
+
+
+def _page(
+    params: dict[str, Any],
+    shown: Callable[[str], str],
+    page: records.ObjectPage | records.UploadPage,
+) -> Result:
+    """Return what every listing says of its page."""
+    reply: Result = {
+        "IsTruncated": page.next_after is not None,
+        "CommonPrefixes": [{"Prefix": shown(each)} for each in page.prefixes],
+    }
+    if params.get("Delimiter"):
+        reply["Delimiter"] = shown(params["Delimiter"])
+    if "EncodingType" in params:
+        reply["EncodingType"] = params["EncodingType"]
+    return reply
 
 
 @operation("ListObjects", action=Action.LIST_BUCKET)
@@ -94,17 +108,12 @@ async def list_objects(call: Call) -> Result:
         "Prefix": shown(prefix) if _NOT_IN_XML.search(prefix) else prefix,
         "Marker": shown(marker),
         "MaxKeys": limit,
-        "IsTruncated": page.next_after is not None,
         "Contents": entries,
-        "CommonPrefixes": [{"Prefix": shown(each)} for each in page.prefixes],
+        **_page(params, shown, page),
     }
-    if delimiter:
-        reply["Delimiter"] = shown(delimiter)
-        # Without a delimiter the last key is the marker. Source: ListObjects, NextMarker.
-        if page.next_after is not None:
-            reply["NextMarker"] = shown(page.next_after)
-    if "EncodingType" in params:
-        reply["EncodingType"] = params["EncodingType"]
+    # Without a delimiter the last key is the marker. Source: ListObjects, NextMarker.
+    if delimiter and page.next_after is not None:
+        reply["NextMarker"] = shown(page.next_after)
     return reply
 
 
@@ -130,20 +139,15 @@ async def list_objects_v2(call: Call) -> Result:
         "Prefix": shown(prefix),
         "MaxKeys": limit,
         "KeyCount": len(entries) + len(page.prefixes),
-        "IsTruncated": page.next_after is not None,
         "Contents": entries,
-        "CommonPrefixes": [{"Prefix": shown(each)} for each in page.prefixes],
+        **_page(params, shown, page),
     }
-    if delimiter:
-        reply["Delimiter"] = shown(delimiter)
     if start_after:
         reply["StartAfter"] = shown(start_after)
     if token is not None:
         reply["ContinuationToken"] = token
     if page.next_after is not None:
         reply["NextContinuationToken"] = facets.make_token(page.next_after)
-    if "EncodingType" in params:
-        reply["EncodingType"] = params["EncodingType"]
     return reply
 
 
@@ -174,18 +178,13 @@ async def list_object_versions(call: Call) -> Result:
         "KeyMarker": shown(key_marker),
         "VersionIdMarker": id_marker,
         "MaxKeys": limit,
-        "IsTruncated": page.next_after is not None,
         "Versions": entries,
-        "CommonPrefixes": [{"Prefix": shown(each)} for each in page.prefixes],
+        **_page(params, shown, page),
     }
-    if delimiter:
-        reply["Delimiter"] = shown(delimiter)
     if page.next_after is not None:
         reply["NextKeyMarker"] = shown(page.next_after)
         if page.versions and page.versions[-1].key == page.next_after:
             reply["NextVersionIdMarker"] = page.versions[-1].version_id
-    if "EncodingType" in params:
-        reply["EncodingType"] = params["EncodingType"]
     return reply
 
 
@@ -208,18 +207,15 @@ async def list_multipart_uploads(call: Call) -> Result:
     )
     next_key, next_id = page.next_after or ("", "")
     uploads: list[Result] = []
-    names: dict[str, str] = {}
+    owners = await services.of(call).owners(upload.owner for upload in page.uploads)
     for upload in page.uploads:
-        if upload.owner not in names:
-            names[upload.owner] = await services.of(call).people.name_of(upload.owner)
-        owner = {"ID": upload.owner, "DisplayName": names[upload.owner]}
         entry: Result = {
             "UploadId": upload.upload_id,
             "Key": shown(upload.key),
             "Initiated": facets.moment(upload.initiated_ms),
             "StorageClass": "STANDARD",
-            "Owner": owner,
-            "Initiator": owner,
+            "Owner": owners[upload.owner],
+            "Initiator": owners[upload.owner],
         }
         if upload.checksum_algorithm:
             entry["ChecksumAlgorithm"] = upload.checksum_algorithm
@@ -232,14 +228,9 @@ async def list_multipart_uploads(call: Call) -> Result:
         "NextKeyMarker": shown(next_key),
         "NextUploadIdMarker": next_id,
         "MaxUploads": limit,
-        "IsTruncated": page.next_after is not None,
         "Uploads": uploads,
-        "CommonPrefixes": [{"Prefix": shown(each)} for each in page.prefixes],
+        **_page(params, shown, page),
     }
     if prefix:
         reply["Prefix"] = shown(prefix)
-    if delimiter:
-        reply["Delimiter"] = shown(delimiter)
-    if "EncodingType" in params:
-        reply["EncodingType"] = params["EncodingType"]
     return reply

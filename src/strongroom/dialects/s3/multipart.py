@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from strongroom.access.actions import Action
 from strongroom.crypto import digests
 from strongroom.dialects.operation import Body, Call, Refused, Result, operation
-from strongroom.dialects.s3 import facets, objects, services
+from strongroom.dialects.s3 import facets, objects, services, tags
 from strongroom.service import multipart
 from strongroom.service import objects as stored
 
@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from strongroom.store import records
 
 _TYPES: Final = frozenset({stored.FULL_OBJECT, stored.COMPOSITE})
-
-
-def _owner(user_id: str, name: str) -> Result:
-    return {"ID": user_id, "DisplayName": name}
 
 
 @operation("CreateMultipartUpload", action=Action.PUT_OBJECT)
@@ -46,7 +42,7 @@ async def create_multipart_upload(call: Call) -> Result:
         owner=call.principal.user_id,
         customer=customer,
         content=facets.content(params),
-        tags=facets.tags(params),
+        tags=tags.of_header(params),
         checksum=algorithm,
         checksum_type=kind,
         bucket_made_ms=call.place.created_ms,
@@ -78,9 +74,7 @@ def _check_type(algorithm: str, kind: str) -> None:
 async def upload_part(call: Call) -> Result:
     params = call.params
     customer = facets.customer_key(params, writing=True)
-    number = params["PartNumber"]
-    if not 1 <= number <= multipart.MAX_PARTS:
-        raise facets.bad_part_number(number)
+    number = facets.part_number(params)
     assert call.incoming is not None, "UploadPart is declared with a streamed body"
     listed = await services.of(call).multipart.put_part(
         call.place.name,
@@ -107,7 +101,7 @@ async def list_parts(call: Call) -> Result:
         call.place.name, params["Key"], params["UploadId"], after=after, limit=limit + 1
     )
     shown, more = rows[:limit], len(rows) > limit
-    name = await services.of(call).people.name_of(upload.owner)
+    owner = await services.of(call).owner(upload.owner)
     reply: Result = {
         "Bucket": upload.bucket,
         "Key": upload.key,
@@ -126,8 +120,8 @@ async def list_parts(call: Call) -> Result:
             }
             for row in shown
         ],
-        "Initiator": _owner(upload.owner, name),
-        "Owner": _owner(upload.owner, name),
+        "Initiator": owner,
+        "Owner": owner,
         "StorageClass": "STANDARD",
     }
     if upload.checksum_algorithm:

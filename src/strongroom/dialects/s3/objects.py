@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from strongroom import errors
 from strongroom.access.actions import Action
 from strongroom.dialects.operation import Body, Call, Refused, Result, operation
-from strongroom.dialects.s3 import facets, faults, services
+from strongroom.dialects.s3 import facets, faults, services, tags
 from strongroom.service import facets as stored_facets
-from strongroom.service import multipart
 from strongroom.wire import binding
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ async def put_object(call: Call) -> Result:
         owner=call.principal.user_id,
         customer=customer,
         content=facets.content(params),
-        tags=facets.tags(params),
+        tags=tags.of_header(params),
         when=facets.read_conditions(params),
         bucket_made_ms=call.place.created_ms,
     )
@@ -137,16 +136,13 @@ def _extent(params: dict[str, Any]) -> stored_facets.Extent | None:
         Refused: range and part number at once, or a version that cannot exist.
     """
     facets.check_version(params)
-    number = params.get("PartNumber")
-    if number is None:
+    if "PartNumber" not in params:
         return facets.byte_range(params.get("Range"))
     if "Range" in params:
         raise Refused(
             "InvalidRequest", "Cannot specify both Range header and partNumber query parameter"
         )
-    if not 1 <= number <= multipart.MAX_PARTS:
-        raise facets.bad_part_number(number)
-    return stored_facets.PartNumber(number)
+    return stored_facets.PartNumber(facets.part_number(params))
 
 
 def _add_extent(reply: Result, start: int, end: int, size: int, *, partial: bool) -> None:

@@ -190,11 +190,16 @@ def parse_query(raw: bytes) -> list[tuple[str, str]]:
         for piece in raw.split(b"&"):
             if piece:
                 name, _, value = piece.partition(b"=")
-                pairs.append((_decode(name), _decode(value)))
+                pairs.append((form_text(name), form_text(value)))
     except UnicodeDecodeError as error:
         raise Refused("InvalidURI") from error
     return pairs
 
 
-def _decode(text: bytes) -> str:
+def form_text(text: bytes) -> str:
+    """Decode a name or value of a query string or a form.
+
+    Raises:
+        UnicodeDecodeError: it is not UTF-8.
+    """
     return unquote_to_bytes(text.replace(b"+", b" ")).decode("utf-8")

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from strongroom.access import identities
-    from strongroom.dialects.operation import Call
+    from strongroom.dialects.operation import Call, Result
     from strongroom.service import buckets, copying, listing, multipart, objects
 
 
@@ -28,6 +30,14 @@ class Services:
     people: identities.Identities
     region: str
     block_sse_c: bool
+
+    async def owner(self, user_id: str) -> Result:
+        """Return a user as S3 shows owners."""
+        return {"ID": user_id, "DisplayName": await self.people.name_of(user_id)}
+
+    async def owners(self, user_ids: Iterable[str]) -> dict[str, Result]:
+        """Return users as S3 shows owners, by id; each is looked up once."""
+        return {user_id: await self.owner(user_id) for user_id in set(user_ids)}
 
 
 def of(call: Call) -> Services:

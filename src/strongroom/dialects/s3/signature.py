@@ -524,9 +524,9 @@ def _check_signed_headers(claim: Claim, request: message.Request) -> None:
             name = raw_name.decode("latin-1")
             if name not in signed and name not in missing:
                 missing.append(name)
-    if not missing or claim.expires_s is None:
-        pass
-    elif _CUSTOMER_ALGORITHM in signed or _names_algorithm(request.raw_query):
+    if claim.expires_s is not None and (
+        _CUSTOMER_ALGORITHM in signed or _names_algorithm(request.raw_query)
+    ):
         missing = [name for name in missing if name not in _CUSTOMER_KEY]
     if missing:
         raise Refused(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from strongroom.access.actions import Action
 from strongroom.dialects.operation import Body, Call, Refused, Result, operation
-from strongroom.dialects.s3 import facets, services
+from strongroom.dialects.s3 import facets, services, tags
 
 
 @operation("PutObjectTagging", action=Action.PUT_OBJECT_TAGGING, body=Body.DOCUMENT)
@@ -13,8 +13,8 @@ async def put_object_tagging(call: Call) -> Result:
     facets.check_version(params)
     if "Tagging" not in params:
         raise Refused("MissingRequestBodyError")
-    tags = facets.tag_set(params["Tagging"])
-    await services.of(call).objects.set_tags(call.place.name, params["Key"], tags)
+    found = tags.of_document(params["Tagging"])
+    await services.of(call).objects.set_tags(call.place.name, params["Key"], found)
     return {}
 
 
@@ -22,8 +22,8 @@ async def put_object_tagging(call: Call) -> Result:
 async def get_object_tagging(call: Call) -> Result:
     params = call.params
     facets.check_version(params)
-    tags = await services.of(call).objects.tags(call.place.name, params["Key"])
-    return {"TagSet": [{"Key": name, "Value": value} for name, value in sorted(tags.items())]}
+    found = await services.of(call).objects.tags(call.place.name, params["Key"])
+    return {"TagSet": [{"Key": name, "Value": value} for name, value in sorted(found.items())]}
 
 
 @operation("DeleteObjectTagging", action=Action.DELETE_OBJECT_TAGGING)
