@@ -395,6 +395,12 @@ def other_key():
     return CustomerKey(bytes(range(32)))
 
 
+@pytest.fixture
+def keys(key, other_key):
+    """Who may hold a key: the server, or a customer with the first or the second key."""
+    return {None: None, 1: key, 2: other_key}
+
+
 @pytest.fixture(scope="session")
 def customer_key():
     return CustomerKey

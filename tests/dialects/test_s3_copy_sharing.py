@@ -33,11 +33,6 @@ EITHER = pytest.mark.parametrize(("source", "target"), [(None, None), (1, 2), (N
 """Who holds the key: the server, or a customer with the first or the second key."""
 
 
-@pytest.fixture
-def keys(key, other_key):
-    return {None: None, 1: key, 2: other_key}
-
-
 def triple(held):
     return {} if held is None else held.headers()
 

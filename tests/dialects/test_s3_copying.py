@@ -46,11 +46,6 @@ HOLDERS = [None, 1, 2]
 """Who holds the key: the server, or a customer with the first or the second key."""
 
 
-@pytest.fixture
-def keys(key, other_key):
-    return {None: None, 1: key, 2: other_key}
-
-
 def triple(held, **bent):
     return {} if held is None else held.headers(**bent)
 

@@ -17,11 +17,6 @@ WRONG_KEY = (
 SMALL, LARGE = b"123456789", b"".join(n.to_bytes(4) for n in range(50_000))
 
 
-@pytest.fixture
-def keys(key, other_key):
-    return {None: None, 1: key, 2: other_key}
-
-
 def triple(held):
     return {} if held is None else held.headers()
 

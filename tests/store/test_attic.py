@@ -47,26 +47,6 @@ class NotingKernel(files.Kernel):
 
 
 @pytest.fixture
-def root(tmp_path):
-    return tmp_path / "blobs"
-
-
-@pytest.fixture
-def open_blobs(root):
-    """A function that opens blobs under one root; all are closed in the end."""
-    opened = []
-
-    def open_one(kernel=None):
-        one = disk.DiskBlobs(root, kernel=kernel)
-        opened.append(one)
-        return one
-
-    yield open_one
-    for one in opened:
-        one.close()
-
-
-@pytest.fixture
 def leave_strays(open_blobs):
     """A function that lets a process write blobs and end; returns blob id to place."""
 

@@ -80,23 +80,6 @@ class BrokenKernel(SpyKernel):
         path.unlink()
 
 
-@pytest.fixture
-def open_blobs(tmp_path):
-    """A function that opens blobs under one root; all are closed in the end."""
-    opened = []
-
-    def open_one(kernel=None, *, direct=None):
-        one = disk.DiskBlobs(tmp_path / "blobs", kernel=kernel)
-        if direct is not None:
-            one.direct = direct
-        opened.append(one)
-        return one
-
-    yield open_one
-    for one in opened:
-        one.close()
-
-
 def fill(writer, data=DATA):
     for start in range(0, len(data), ROOM):
         piece = data[start : start + ROOM]

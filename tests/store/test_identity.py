@@ -8,7 +8,7 @@ import os
 import pytest
 
 from strongroom import errors
-from strongroom.store import disk, files
+from strongroom.store import files
 
 
 class BreakingKernel(files.Kernel):
@@ -40,26 +40,6 @@ class BreakingKernel(files.Kernel):
     def rename(self, path, target):
         self._note("rename", target)
         path.rename(target)
-
-
-@pytest.fixture
-def root(tmp_path):
-    return tmp_path / "blobs"
-
-
-@pytest.fixture
-def open_blobs(root):
-    """A function that opens blobs under one root; all are closed in the end."""
-    opened = []
-
-    def open_one(kernel=None):
-        one = disk.DiskBlobs(root, kernel=kernel)
-        opened.append(one)
-        return one
-
-    yield open_one
-    for one in opened:
-        one.close()
 
 
 def write(blobs, number):
