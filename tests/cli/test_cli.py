@@ -1,37 +1,11 @@
 """The command line: exit statuses, and what people and scripts read."""
 
-import io
 import json
 import os
 import subprocess
 import sys
 
 import pytest
-from click import testing as click_testing
-
-from strongroom import cli
-from strongroom.server import build, home, observe, settings
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    for name in [name for name in os.environ if name.startswith("STRONGROOM_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-
-    def invoke(*args, **kwargs):
-        return click_testing.CliRunner().invoke(cli.main, args, **kwargs)
-
-    return invoke
-
-
-@pytest.fixture
-def store(tmp_path):
-    """A data directory as a first start of the server leaves it."""
-    chosen = settings.Settings(data_dir=tmp_path / "data", data_dir_given=True)
-    with home.opened(chosen, observe.reporter(io.StringIO())) as completed:
-        build.prepare(completed)
-    return tmp_path / "data"
 
 
 def test_help_names_every_option_that_is_served_and_its_variable(run):

@@ -1,6 +1,6 @@
 """cli: the command line.
 
-Lives here: the commands `serve`, `admin`, `version`, and how a failure becomes
+Lives here: the commands `serve`, `admin`, `keys`, `version`, and how a failure becomes
 an exit status: 0 done, 1 failed, 2 usage.
 May import: `server` and below (where a command starts, so that others start fast).
 Must not know: how anything is done.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import click
 
-from strongroom.cli import administration, serving, versions
+from strongroom.cli import administration, keys, serving, versions
 
 __all__ = ["main"]
 
@@ -26,4 +26,5 @@ def main() -> None:
 main.add_command(serving.serve)
 main.add_command(serving.work)
 main.add_command(administration.admin)
+main.add_command(keys.keys)
 main.add_command(versions.version)

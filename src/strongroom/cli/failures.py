@@ -18,6 +18,10 @@ USAGE = 2
 FAILED = 1
 
 
+class Failed(Exception):
+    """A command cannot do what it was asked to; the text is one sentence that says what to do."""
+
+
 @contextlib.contextmanager
 def told() -> Iterator[None]:
     """Turn failures that an operator can mend into a sentence and an exit status.
@@ -28,7 +32,7 @@ def told() -> Iterator[None]:
         yield
     except settings.SettingsError as error:
         leave(USAGE, str(error))
-    except app.StartRefused as error:
+    except (app.StartRefused, Failed) as error:
         leave(FAILED, str(error))
     except errors.StrongroomError as error:
         leave(FAILED, _sentence(error))

@@ -64,6 +64,8 @@ class Label:
     STORE_KEY: Final = b"strongroom/1/store-key"
     CREDENTIAL: Final = b"strongroom/1/credential"
     MASTER_CHECK: Final = b"strongroom/1/master-check"
+    # HKDF info below the master key, and the label of what its key authenticates
+    FINGERPRINT: Final = b"strongroom/1/fingerprint"
 
 
 def extract(salt: bytes, key: secret.SecretKey) -> secret.SecretKey:

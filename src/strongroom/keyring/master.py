@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 from typing import TYPE_CHECKING
 
 from strongroom import errors
-from strongroom.crypto import derive, envelope, secret
+from strongroom.crypto import derive, encoding, envelope, secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 MASTER_KEY_BYTES = 32
+FINGERPRINT_BYTES = 16
 _NO_SALT = bytes(32)
 """The master key is uniform already; HKDF's extract step needs no salt (RFC 5869, 3.1)."""
 
@@ -36,6 +38,15 @@ class Master:
     def check_value(self) -> bytes:
         """Return 32 bytes that tell one master key from another and nothing else."""
         return derive.expand(self._prk, derive.Label.MASTER_CHECK).reveal()
+
+    def fingerprint(self, customer: secret.SecretKey) -> bytes:
+        """Return `FINGERPRINT_BYTES` that tell one customer key from another, in this store only.
+
+        Source: docs/formats/sealed-object.md, section 8.
+        """
+        key = derive.expand(self._prk, derive.Label.FINGERPRINT)
+        text = encoding.encode(derive.Label.FINGERPRINT, customer.reveal())
+        return hmac.digest(key.reveal(), text, "sha256")[:FINGERPRINT_BYTES]
 
     def wrap_store_key(
         self, number: int, key: secret.SecretKey, random_bytes: Callable[[int], bytes]

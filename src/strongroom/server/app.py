@@ -78,3 +78,7 @@ class Admin(Protocol):
             UserNotFound: there is none.
         """
         ...
+
+    def fingerprint(self, key: secret.SecretKey) -> bytes:
+        """Return what tells a customer key from another in this store, and says nothing else."""
+        ...

@@ -179,9 +179,12 @@ def _open_adapters(
 class Administration:
     """What the administrator's commands do; see `app.Admin`."""
 
-    def __init__(self, people: identities.Identities, catalog: catalog.Catalog) -> None:
+    def __init__(
+        self, people: identities.Identities, catalog: catalog.Catalog, keeper: master.Master
+    ) -> None:
         self._people = people
         self._catalog = catalog
+        self._keeper = keeper
 
     async def add_user(
         self, name: str, access_key: str | None, secret_key: secret.SecretKey | None
@@ -199,6 +202,10 @@ class Administration:
     async def remove_user(self, name: str) -> None:
         """See the protocol."""
         await self._catalog.remove_user(name)
+
+    def fingerprint(self, key: secret.SecretKey) -> bytes:
+        """See the protocol."""
+        return self._keeper.fingerprint(key)
 
 
 @contextlib.asynccontextmanager
@@ -225,7 +232,7 @@ async def open_admin(settings: configuration.Settings) -> AsyncIterator[Administ
             root_secret_key=settings.root_secret_key or secret.SecretKey(b""),
             random_bytes=secrets.token_bytes,
         )
-        yield Administration(people, opened)
+        yield Administration(people, opened, keeper)
     finally:
         await opened.close()
 

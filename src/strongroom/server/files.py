@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import secrets
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -19,6 +21,28 @@ def write(path: Path, content: bytes, mode: int) -> None:
     Raises:
         OSError: it cannot be written; what was there is untouched.
     """
+    with _whole(path, content, mode) as temporary:
+        temporary.replace(path)
+    sync_directory(path.parent)
+
+
+def create(path: Path, content: bytes, mode: int) -> None:
+    """Write a file that is not there yet, whole or not at all, as `write` does.
+
+    Raises:
+        FileExistsError: it is there, and untouched.
+        OSError: it cannot be written.
+    """
+    with _whole(path, content, mode) as temporary:
+        # A rename would replace what another process has just made; a link refuses to.
+        path.hardlink_to(temporary)
+        temporary.unlink()
+    sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def _whole(path: Path, content: bytes, mode: int) -> Iterator[Path]:
+    """Yield a synced temporary file beside `path`; it goes unless the block gives it a name."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -27,11 +51,10 @@ def write(path: Path, content: bytes, mode: int) -> None:
             file.flush()
             os.fchmod(descriptor, mode)
             os.fsync(descriptor)
-        temporary.replace(path)
+        yield temporary
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
 
 
 def sync_directory(folder: Path) -> None:
