@@ -595,3 +595,37 @@ def test_a_catalog_is_closed_twice_without_harm(open_empty):
 
     asyncio.run(catalog.close())
     asyncio.run(catalog.close())
+
+
+def test_changed_settings_leave_the_others_as_they_were(catalog, make):
+    async def story():
+        bucket = make.bucket(settings={"cors": "<é/>", "policy": "old"})
+        await catalog.create_bucket(bucket)
+
+        await catalog.change_settings("shelf", {"policy": "new", "tagging": "{}"})
+        assert (await catalog.bucket("shelf")).settings == {
+            "cors": "<é/>",
+            "policy": "new",
+            "tagging": "{}",
+        }
+
+        await catalog.change_settings("shelf", {"cors": None, "never": None})
+        assert (await catalog.bucket("shelf")).settings == {"policy": "new", "tagging": "{}"}
+        (listed,) = await catalog.buckets(limit=10)
+        assert listed.settings == {"policy": "new", "tagging": "{}"}
+
+    asyncio.run(story())
+
+
+def test_settings_of_a_bucket_that_is_gone_or_another_are_not_changed(catalog, make):
+    async def story():
+        await catalog.create_bucket(make.bucket(created_ms=5))
+
+        for name, made_ms in (("other", None), ("shelf", 4)):
+            with pytest.raises(errors.BucketNotFound):
+                await catalog.change_settings(name, {"policy": "x"}, bucket_made_ms=made_ms)
+        await catalog.change_settings("shelf", {"policy": "x"}, bucket_made_ms=5)
+
+        assert (await catalog.bucket("shelf")).settings == {"policy": "x"}
+
+    asyncio.run(story())

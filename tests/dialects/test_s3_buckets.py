@@ -332,7 +332,7 @@ def test_a_method_that_means_nothing_is_405(bucket, method, target, kind):
         ("GET", "/bucket/k?torrent"),
         ("POST", "/bucket/k?select&select-type=2"),
         ("POST", "/bucket/k?restore"),
-        ("GET", "/bucket?website"),
+        ("PUT", "/bucket?website"),
         ("PUT", "/bucket?replication"),
     ],
 )

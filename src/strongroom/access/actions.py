@@ -31,6 +31,21 @@ class Action(enum.StrEnum):
     DELETE_OBJECT = "s3:DeleteObject"
     ABORT_MULTIPART_UPLOAD = "s3:AbortMultipartUpload"
     LIST_MULTIPART_UPLOAD_PARTS = "s3:ListMultipartUploadParts"
+    PUT_BUCKET_TAGGING = "s3:PutBucketTagging"
+    GET_BUCKET_TAGGING = "s3:GetBucketTagging"
+    PUT_BUCKET_REQUEST_PAYMENT = "s3:PutBucketRequestPayment"
+    GET_BUCKET_REQUEST_PAYMENT = "s3:GetBucketRequestPayment"
+    GET_ACCELERATE_CONFIGURATION = "s3:GetAccelerateConfiguration"
+    GET_ANALYTICS_CONFIGURATION = "s3:GetAnalyticsConfiguration"
+    GET_BUCKET_LOGGING = "s3:GetBucketLogging"
+    GET_BUCKET_NOTIFICATION = "s3:GetBucketNotification"
+    GET_BUCKET_OBJECT_LOCK_CONFIGURATION = "s3:GetBucketObjectLockConfiguration"
+    GET_BUCKET_WEBSITE = "s3:GetBucketWebsite"
+    GET_INTELLIGENT_TIERING_CONFIGURATION = "s3:GetIntelligentTieringConfiguration"
+    GET_INVENTORY_CONFIGURATION = "s3:GetInventoryConfiguration"
+    GET_LIFECYCLE_CONFIGURATION = "s3:GetLifecycleConfiguration"
+    GET_METRICS_CONFIGURATION = "s3:GetMetricsConfiguration"
+    GET_REPLICATION_CONFIGURATION = "s3:GetReplicationConfiguration"
 
 
 NEEDS_NO_BUCKET = frozenset({Action.CREATE_BUCKET, Action.LIST_ALL_MY_BUCKETS})

@@ -120,7 +120,7 @@ def operation(
 
 
 def collect(*modules: ModuleType) -> Mapping[str, Declared]:
-    """Gather the handlers that modules declare, by operation name.
+    """Gather the handlers that modules declare, singly or in tuples, by operation name.
 
     Raises:
         ValueError: two handlers claim one operation.
@@ -128,8 +128,9 @@ def collect(*modules: ModuleType) -> Mapping[str, Declared]:
     found: dict[str, Declared] = {}
     for module in modules:
         for value in vars(module).values():
-            if isinstance(value, Declared):
-                if value.name in found:
-                    raise ValueError(f"two handlers claim {value.name}")
-                found[value.name] = value
+            for declared in value if isinstance(value, tuple) else (value,):
+                if isinstance(declared, Declared):
+                    if declared.name in found:
+                        raise ValueError(f"two handlers claim {declared.name}")
+                    found[declared.name] = declared
     return found

@@ -10,7 +10,7 @@ from strongroom import errors
 from strongroom.store import records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from strongroom.store import catalog
 
@@ -63,6 +63,16 @@ class Buckets:
         bucket = records.Bucket(name, owner, self._clock_ms(), region, settings)
         await self._catalog.create_bucket(bucket)
         return bucket
+
+    async def change_settings(
+        self, bucket: records.Bucket, changes: Mapping[str, str | None]
+    ) -> None:
+        """Set documents of a bucket by name; None removes one. The others stay.
+
+        Raises:
+            BucketNotFound: it is gone, or another of its name stands there by now.
+        """
+        await self._catalog.change_settings(bucket.name, changes, bucket_made_ms=bucket.created_ms)
 
     async def delete(self, name: str) -> None:
         """Delete an empty bucket; its open uploads are aborted.

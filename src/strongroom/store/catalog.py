@@ -14,7 +14,7 @@ its blobs to *doomed* (inline ones are deleted at once). Whoever collects calls
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from strongroom.store import records
@@ -123,6 +123,21 @@ class Catalog(Protocol):
         """Return up to `limit` buckets with names greater than `after`, by name.
 
         Of all owners if `owner` is None.
+        """
+        ...
+
+    async def change_settings(
+        self, name: str, changes: Mapping[str, str | None], *, bucket_made_ms: int | None = None
+    ) -> None:
+        """Set documents of a bucket by name; None removes one. The others stay.
+
+        Args:
+            name: the bucket.
+            changes: what is to change.
+            bucket_made_ms: as in `records.Draft`.
+
+        Raises:
+            BucketNotFound: there is no such bucket (any more).
         """
         ...
 

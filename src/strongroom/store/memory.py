@@ -16,7 +16,7 @@ from strongroom import errors
 from strongroom.store import blobs, catalog, paging, records
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 _Position = tuple[bytes, int, str]
 """Where an upload stands in a listing: key, initiation time, upload id."""
@@ -188,6 +188,16 @@ class MemoryCatalog:
                 if name > after and name.startswith(prefix) and owner in (None, bucket.record.owner)
             )
             return [self._buckets[name].record for name in names[: max(limit, 0)]]
+
+    async def change_settings(
+        self, name: str, changes: Mapping[str, str | None], *, bucket_made_ms: int | None = None
+    ) -> None:
+        """See the port."""
+        with self._lock:
+            home = self._bucket(name, bucket_made_ms)
+            home.record = dataclasses.replace(
+                home.record, settings=records.changed_settings(home.record.settings, changes)
+            )
 
     async def delete_bucket(self, name: str) -> None:
         """See the port."""

@@ -9,6 +9,10 @@ points. Digests, ids of blobs and generations are raw `bytes`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 BLOB_ID_BYTES = 16
 GENERATION_BYTES = 16
@@ -53,6 +57,14 @@ class Bucket:
     created_ms: int
     region: str
     settings: dict[str, str]
+
+
+def changed_settings(
+    settings: Mapping[str, str], changes: Mapping[str, str | None]
+) -> dict[str, str]:
+    """Return a bucket's settings after `changes`; None removes a document."""
+    merged = {**settings, **changes}
+    return {name: document for name, document in merged.items() if document is not None}
 
 
 @dataclass(slots=True)

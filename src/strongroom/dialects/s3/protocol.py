@@ -14,6 +14,7 @@ from strongroom.dialects.s3 import (
     listing,
     multipart,
     objects,
+    settings,
     tagging,
 )
 from strongroom.wire import binding, model
@@ -22,7 +23,9 @@ MODEL: Final = model.load(
     resources.files("strongroom.dialects.s3").joinpath("model.json").read_bytes()
 )
 BINDINGS: Final = binding.compile_operations(MODEL, corrections.CORRECTIONS)
-HANDLERS: Final = operation.collect(acls, buckets, copying, listing, multipart, objects, tagging)
+HANDLERS: Final = operation.collect(
+    acls, buckets, copying, listing, multipart, objects, settings, tagging
+)
 
 _LATER = "not in this release"
 _DIRECTORY = "directory buckets are AWS's own kind of storage"

@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_TAGS: Final = 10
+"""Tags of an object."""
+MAX_BUCKET_TAGS: Final = 50
+"""Tags of a bucket. Source: S3 user guide, "Using cost allocation S3 bucket tags"."""
 MAX_TAG_KEY: Final = 128
 MAX_TAG_VALUE: Final = 256
-"""Tags of an object, and their length in characters."""
+"""Their length in characters."""
 
 _SYSTEM_TAG: Final = "aws:"
 """Beginning of tags that are the service's own."""
@@ -54,8 +57,10 @@ def _bad_tagging(text: str) -> Refused:
     )
 
 
-def of_document(document: Mapping[str, Any]) -> dict[str, str]:
-    """Read the tags of a Tagging document.
+def of_document(
+    document: Mapping[str, Any], *, limit: int = MAX_TAGS, what: str = "Object"
+) -> dict[str, str]:
+    """Read the tags of a Tagging document: at most `limit`, for `what` has no more.
 
     Raises:
         Refused: a tag is not allowed, or stands there twice.
@@ -69,19 +74,19 @@ def of_document(document: Mapping[str, Any]) -> dict[str, str]:
                 "InvalidTag", "Cannot provide multiple Tags with the same key", TagKey=tag["Key"]
             )
         found[tag["Key"]] = tag["Value"]
-    return _checked(found)
+    return _checked(found, limit, what)
 
 
-def _checked(found: dict[str, str]) -> dict[str, str]:
-    """Return tags if an object may have them.
+def _checked(found: dict[str, str], limit: int = MAX_TAGS, what: str = "Object") -> dict[str, str]:
+    """Return tags if an object (or a bucket) may have them.
 
     Source: S3 user guide, "Categorizing your objects using tags".
 
     Raises:
         Refused: too many, too long, or with characters that are not allowed.
     """
-    if len(found) > MAX_TAGS:
-        raise Refused("InvalidTag", f"Object tags cannot be greater than {MAX_TAGS}")
+    if len(found) > limit:
+        raise Refused("InvalidTag", f"{what} tags cannot be greater than {limit}")
     for name, value in found.items():
         if name.startswith(_SYSTEM_TAG):
             raise Refused("InvalidTag", "Your TagKey cannot be prefixed with aws:", TagKey=name)

@@ -28,7 +28,7 @@ from strongroom.store.sqlite.readers import Readers
 from strongroom.store.sqlite.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from strongroom.store import records
@@ -162,6 +162,12 @@ class SqliteCatalog:
     ) -> Sequence[records.Bucket]:
         """See the port."""
         return await self._read(reads.buckets, owner=owner, prefix=prefix, after=after, limit=limit)
+
+    async def change_settings(
+        self, name: str, changes: Mapping[str, str | None], *, bucket_made_ms: int | None = None
+    ) -> None:
+        """See the port."""
+        await self._write(writes.change_settings, name, changes, bucket_made_ms)
 
     async def delete_bucket(self, name: str) -> None:
         """See the port."""

@@ -17,7 +17,7 @@ from strongroom.store import catalog, records
 from strongroom.store.sqlite import reads, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
 
 def establish(conn: sqlite3.Connection, name: str, value: bytes) -> bytes:
@@ -80,6 +80,23 @@ def create_bucket(conn: sqlite3.Connection, bucket: records.Bucket) -> None:
         ),
     )
     conn.execute("INSERT INTO tallies (bucket_id, objects) VALUES (?, 0)", (made.lastrowid,))
+
+
+def change_settings(
+    conn: sqlite3.Connection,
+    name: str,
+    changes: Mapping[str, str | None],
+    bucket_made_ms: int | None,
+) -> None:
+    """See the port."""
+    bucket_id = reads.find_bucket(conn, name, made_ms=bucket_made_ms)
+    (text,) = conn.execute(
+        "SELECT settings FROM buckets WHERE bucket_id = ?", (bucket_id,)
+    ).fetchone()
+    conn.execute(
+        "UPDATE buckets SET settings = ? WHERE bucket_id = ?",
+        (json.dumps(records.changed_settings(json.loads(text), changes)), bucket_id),
+    )
 
 
 def delete_bucket(conn: sqlite3.Connection, name: str) -> None:
