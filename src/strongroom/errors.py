@@ -41,6 +41,7 @@
     ├── PartNotThere
     ├── InvalidBucketName
     ├── MalformedDocument
+    ├── MalformedPolicy
     ├── MalformedValue
     ├── MissingValue
     └── StoreTrouble
@@ -323,6 +324,10 @@ class InvalidBucketName(StrongroomError):
 
 class MalformedDocument(StrongroomError):
     """A document body does not parse, or passes a limit; the text says which."""
+
+
+class MalformedPolicy(StrongroomError):
+    """A policy document cannot be obeyed as it stands; the text says why, for its author."""
 
 
 class MalformedValue(StrongroomError):

@@ -1,42 +1,115 @@
-"""May this principal do this? Pure: what it needs to know is handed in.
+"""May this be done? Documents and what is asked go in, a verdict comes out; pure.
 
-The rule of this release: whoever owns a bucket may do everything in it, root
-may do everything everywhere, anybody known may make buckets and list their
-own, and nobody unknown may do anything.
+An explicit deny wins over every allow; what nothing allows is not allowed.
+
+Source: IAM user guide, "Policy evaluation logic".
 """
 
 from __future__ import annotations
 
+import enum
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from strongroom import errors
-from strongroom.access import actions
-
 if TYPE_CHECKING:
-    from strongroom.access import identities
+    from collections.abc import Iterable
+
+    from strongroom.access import documents, wildcards
 
 
-def require(
-    principal: identities.Principal, action: actions.Action, bucket_owner: str | None
-) -> None:
-    """Return if `principal` may do `action` on a bucket of `bucket_owner`.
+class Verdict(enum.Enum):
+    """What documents say of a request."""
 
-    Args:
-        principal: who asks; `identities.ANONYMOUS` for unsigned requests.
-        action: what is asked.
-        bucket_owner: canonical user id of the bucket's owner; None if the
-            action concerns no existing bucket.
+    SILENT = "silent"
+    """Nothing: neither allowed nor denied."""
+    ALLOWED = "allowed"
+    DELEGATED = "delegated"
+    """Allowed to the asker's whole account, which decides who in it may use that."""
+    DENIED = "denied"
 
-    Raises:
-        AccessDenied: not allowed.
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks, by the names under which policies may speak of them.
+
+    Attributes:
+        names: ids and ARNs that mean this asker alone.
+        account_names: those that mean the account; the same as `names` for its owner.
+        service: name of the service that asks; empty if none does.
     """
-    if principal.is_root:
-        return
-    if principal.is_anonymous:
-        raise errors.AccessDenied
-    if bucket_owner is None:
-        if action in actions.NEEDS_NO_BUCKET:
-            return
-        raise errors.AccessDenied
-    if principal.user_id != bucket_owner:
-        raise errors.AccessDenied
+
+    names: frozenset[str] = frozenset()
+    account_names: frozenset[str] = frozenset()
+    service: str = ""
+
+
+NOBODY = Asker()
+"""Who did not sign."""
+
+
+@dataclass(slots=True)
+class Asked:
+    """One thing that somebody wants to do.
+
+    Attributes:
+        action: as policies name it.
+        resource: ARN of what it is done to.
+        context: condition keys → values.
+    """
+
+    asker: Asker
+    action: str
+    resource: str
+    context: wildcards.Context
+
+
+def judge(policies: Iterable[documents.Document], asked: Asked) -> Verdict:
+    """Say what documents say of a request."""
+    found = Verdict.SILENT
+    action = asked.action.lower()
+    for document in policies:
+        for statement in document.statements:
+            whose = _speaks_of(statement, asked.asker)
+            if whose is Verdict.SILENT or not _concerns(statement, action, asked):
+                continue
+            if not statement.allows:
+                return Verdict.DENIED
+            if found is not Verdict.ALLOWED:
+                found = whose
+    return found
+
+
+def _concerns(statement: documents.Statement, action: str, asked: Asked) -> bool:
+    context = asked.context
+    if any(pattern.matches(action, {}) for pattern in statement.actions) == statement.not_actions:
+        return False
+    if statement.resources is not None:
+        named = any(pattern.matches(asked.resource, context) for pattern in statement.resources)
+        if named == statement.not_resources:
+            return False
+    return all(condition.holds(context) for condition in statement.conditions)
+
+
+def _speaks_of(statement: documents.Statement, asker: Asker) -> Verdict:
+    """Say whether a statement is about the asker (ALLOWED), the account (DELEGATED), or neither.
+
+    A deny with `NotPrincipal` spares whom it names: the asker, and the asker's account
+    only for those in it that are named as well. (Source: IAM user guide, "AWS JSON
+    policy elements: NotPrincipal", which tells to name both; naming the asker suffices here.)
+    """
+    principals = statement.principals
+    if principals is None:
+        return Verdict.ALLOWED
+    direct = (
+        principals.everybody
+        or not principals.named.isdisjoint(asker.names)
+        or asker.service in principals.services
+        or not principals.federated.isdisjoint(asker.names)
+    )
+    if statement.not_principals:
+        return Verdict.SILENT if direct else Verdict.ALLOWED
+    if direct:
+        return Verdict.ALLOWED
+    if not principals.named.isdisjoint(asker.account_names):
+        return Verdict.DELEGATED
+    return Verdict.SILENT

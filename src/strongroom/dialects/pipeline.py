@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from strongroom import errors
-from strongroom.access import policy
+from strongroom.access import decision
 from strongroom.dialects import operation
 from strongroom.wire import message
 
@@ -180,7 +180,7 @@ class Pipeline:
         bucket: records.Bucket | None = None
         if routed.bucket is not None and declared.needs_bucket:
             bucket = await self._buckets.find(routed.bucket)
-        policy.require(proof.principal, declared.action, bucket.owner if bucket else None)
+        decision.require(proof.principal, declared.action, bucket.owner if bucket else None)
         document: bytes | None = None
         incoming: transfer.Incoming | None = None
         if declared.body is operation.Body.DOCUMENT:
@@ -192,7 +192,7 @@ class Pipeline:
             params = self._dialect.bind(request, routed, document)
         if declared.also is not None:
             action, name = declared.also(params)
-            policy.require(proof.principal, action, (await self._buckets.find(name)).owner)
+            decision.require(proof.principal, action, (await self._buckets.find(name)).owner)
         if declared.body is operation.Body.STREAM:
             incoming = self._dialect.incoming(request, routed, proof)
         result = await declared.handler(

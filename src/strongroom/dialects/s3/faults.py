@@ -96,6 +96,7 @@ FAULTS: Final[dict[str, tuple[int, str]]] = {
     "InvalidStorageClass": (400, "The storage class you specified is not valid"),
     "InvalidURI": (400, "Couldn't parse the specified URI."),
     "KeyTooLongError": (400, "Your key is too long"),
+    "MalformedPolicy": (400, "This policy contains invalid Json"),
     "MalformedXML": (
         400,
         "The XML you provided was not well-formed or did not validate against our published schema",
@@ -308,6 +309,7 @@ DOMAIN: Final[dict[type[errors.StrongroomError], Callable[[Any], Refused]]] = {
     ),
     errors.InvalidBucketName: lambda e: Refused("InvalidBucketName", BucketName=e.bucket),
     errors.MalformedDocument: lambda _: Refused("MalformedXML"),
+    errors.MalformedPolicy: lambda e: Refused("MalformedPolicy", str(e)),
     errors.MalformedValue: _malformed_value,
     errors.MissingValue: _missing_value,
     conditions.NotModified: lambda _: Refused("NotModified"),
