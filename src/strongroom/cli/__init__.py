@@ -1,6 +1,6 @@
 """cli: the command line.
 
-Lives here: the commands `serve`, `admin`, `keys`, `version`, and how a failure becomes
+Lives here: the commands `serve`, `admin`, `keys`, `scrub`, `version`, and how a failure becomes
 an exit status: 0 done, 1 failed, 2 usage.
 May import: `server` and below (where a command starts, so that others start fast).
 Must not know: how anything is done.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import click
 
-from strongroom.cli import administration, keys, serving, versions
+from strongroom.cli import administration, caring, keys, serving, versions
 
 __all__ = ["main"]
 
@@ -27,4 +27,5 @@ main.add_command(serving.serve)
 main.add_command(serving.work)
 main.add_command(administration.admin)
 main.add_command(keys.keys)
+main.add_command(caring.scrub)
 main.add_command(versions.version)

@@ -10,10 +10,10 @@ from strongroom.crypto import derive, secret
 from strongroom.store import records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from strongroom.keyring import master
-    from strongroom.store import catalog
+    from strongroom.store import catalog, inventory
 
 CUSTOMER_MODE: Final = "SSE-C"
 SERVER_MODE: Final = "SSE-S3"
@@ -124,19 +124,41 @@ async def open_store_keys(
     Raises:
         MasterKeyTrouble: the catalog was made under another master key.
     """
-    check = master.check_value()
-    if await catalog.establish(_MASTER_CHECK, check) != check:
-        raise errors.MasterKeyTrouble(
-            "The master key is not the one that this data directory was made with. Start with the"
-            " right master.key or STRONGROOM_MASTER_KEY; the data is unharmed."
-        )
+    _check_master(await catalog.establish(_MASTER_CHECK, master.check_value()), master)
     if not await catalog.store_keys():
         first = secret.SecretKey(random_bytes(STORE_KEY_BYTES))
         wrapped = master.wrap_store_key(1, first, random_bytes)
         await catalog.add_store_key(records.StoreKey(1, wrapped, now_ms))
+    return _unwrapped(await catalog.store_keys(), master)
+
+
+def read_store_keys(inventory: inventory.Inventory, master: master.Master) -> StoreKeys | None:
+    """Open the store keys and change nothing; None if the store has none yet.
+
+    Raises:
+        MasterKeyTrouble: the catalog was made under another master key.
+        NotAuthentic: a store key was damaged.
+    """
+    check = inventory.fact(_MASTER_CHECK)
+    if check is None:
+        return None
+    _check_master(check, master)
+    keys = inventory.store_keys()
+    return _unwrapped(keys, master) if keys else None
+
+
+def _check_master(standing: bytes, master: master.Master) -> None:
+    if standing != master.check_value():
+        raise errors.MasterKeyTrouble(
+            "The master key is not the one that this data directory was made with. Start with the"
+            " right master.key or STRONGROOM_MASTER_KEY; the data is unharmed."
+        )
+
+
+def _unwrapped(keys: Sequence[records.StoreKey], master: master.Master) -> StoreKeys:
     return StoreKeys(
         {
             key.number: ServerKey(key.number, master.unwrap_store_key(key.number, key.wrapped))
-            for key in await catalog.store_keys()
+            for key in keys
         }
     )

@@ -62,11 +62,13 @@ def opened(chosen: settings.Settings, reporter: observe.Reporter) -> Iterator[se
         yield completed
 
 
-def inspected(chosen: settings.Settings) -> settings.Settings:
+def inspected(chosen: settings.Settings, *, master_key_needed: bool = True) -> settings.Settings:
     """Complete the settings from a data directory that exists, without holding or changing it.
 
+    Without `master_key_needed` the master key stays None where there is none.
+
     Raises:
-        MasterKeyTrouble: the master key is missing or malformed.
+        MasterKeyTrouble: the master key is missing, though needed, or malformed.
         StartRefused: there is no data directory.
     """
     data_dir = chosen.data_dir.absolute()
@@ -84,7 +86,7 @@ def inspected(chosen: settings.Settings) -> settings.Settings:
             )
         if chosen.master_key is None:
             found = _read_master_key(data_dir / MASTER_KEY)
-            if found is None:
+            if found is None and master_key_needed:
                 raise errors.MasterKeyTrouble(
                     f"{data_dir} has no {MASTER_KEY}: restore the file, or set"
                     " STRONGROOM_MASTER_KEY as the server has it."

@@ -72,7 +72,20 @@ class BlobReader(Protocol):
         ...
 
 
-class Blobs(Protocol):
+class BlobSource(Protocol):
+    """Where blobs lie, for whoever only reads."""
+
+    def open(self, place: str) -> BlobReader:
+        """Open a blob.
+
+        Raises:
+            BlobMissing: there is none at this place.
+            StoreFailed: the disk answered with an error.
+        """
+        ...
+
+
+class Blobs(BlobSource, Protocol):
     """Where blobs lie."""
 
     def create(self, blob_id: bytes, expected_bytes: int) -> BlobWriter:
@@ -95,15 +108,6 @@ class Blobs(Protocol):
 
         Raises:
             StoreFull, StoreFailed: the sync failed; the blob must be discarded.
-        """
-        ...
-
-    def open(self, place: str) -> BlobReader:
-        """Open a blob.
-
-        Raises:
-            BlobMissing: there is none at this place.
-            StoreFailed: the disk answered with an error.
         """
         ...
 

@@ -50,6 +50,17 @@ _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
 
 
+def path_of(root: Path, place: str) -> Path:
+    """Return the path of a place.
+
+    Raises:
+        StoreFailed: that is no place of ours: a damaged catalog, or an attack by way of it.
+    """
+    if _PLACE.fullmatch(place) is None:
+        raise errors.StoreFailed(f"not a place of a blob: {place!r}")
+    return root / place
+
+
 class _Lease:
     """A directory that this process alone writes to, as long as `fd` is open."""
 
@@ -241,14 +252,8 @@ class DiskBlobs:
         self._lease.give_back()
 
     def path(self, place: str) -> Path:
-        """Return the path of a place.
-
-        Raises:
-            StoreFailed: that is no place of ours: a damaged catalog, or an attack by way of it.
-        """
-        if _PLACE.fullmatch(place) is None:
-            raise errors.StoreFailed(f"not a place of a blob: {place!r}")
-        return self._root / place
+        """Return the path of a place; raises as `path_of`."""
+        return path_of(self._root, place)
 
     def _take_lease(self) -> _Lease:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -4,15 +4,19 @@
 
 A store is filled and stopped; each object then suffers one change, is read in every way
 that a client can, and must give an error or what was written: never other bytes, never a
-mixture. Some changes cannot be seen by design; they are counted apart.
+mixture. Some changes cannot be seen by design; they are counted apart. Whatever makes a
+read fail, `strongroom scrub` must have named before, without any customer's key.
 Source: docs/threat-model.md, "What is not promised".
 """
 
 import argparse
 import collections
 import dataclasses
+import json
+import os
 import secrets
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -40,6 +44,9 @@ KINDS = (
     (2, (PART_BYTES, 70_000)),
 )
 """What objects there are; more than one part is a multipart upload."""
+
+SEALED = ("envelope bent",)
+"""Damages that only the customer's key tells: of what is sealed under it there is no digest."""
 
 CHECKSUMS = "x-amz-checksum-mode"
 _VOLATILE = frozenset({"date", "x-amz-request-id", "x-amz-id-2", "connection", "server"})
@@ -83,14 +90,18 @@ class Summary:
     by_damage: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     undetectable: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     survivors: list[str] = dataclasses.field(default_factory=list)
+    scrubbed: int = 0
+    unscrubbed: list[str] = dataclasses.field(default_factory=list)
+    sealed: list[str] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
 
     @property
     def failed(self):
-        return bool(self.survivors)
+        return bool(self.survivors or self.unscrubbed)
 
     def lines(self):
         yield from (f"SURVIVOR {text}" for text in self.survivors)
+        yield from (f"NOT FOUND BY SCRUB {text}" for text in self.unscrubbed)
         yield f"seed                     {self.seed}"
         yield f"cases                    {self.cases}, of {len(self.by_damage)} kinds"
         yield (
@@ -100,6 +111,8 @@ class Summary:
         yield f"stores                   {self.starts}; {self.no_starts} starts refused"
         for name, count in sorted(self.undetectable.items()):
             yield f"undetectable by design   {count}: {name}"
+        yield f"found by scrub           {self.scrubbed}; {len(self.unscrubbed)} missed,"
+        yield f"                         {len(self.sealed)} under customers' keys"
         yield f"survivors                {len(self.survivors)}"
         yield f"seconds                  {self.seconds:.1f}"
 
@@ -170,7 +183,9 @@ class Tampering:
                     if damage.do(stores, victim, other, draw):
                         told[index] = (damage, other)
                         break
-        self._judge(server, suffering, told, bystander)
+        named = _scrubbed(data)
+        assert (bystander.bucket, bystander.key) not in named, "nobody touched it"
+        self._judge(server, suffering, told, bystander, named)
         for _ in range(self._catalogs):
             self._damage_catalog(servers, golden, victims, draw)
         for path in (data, old, golden):
@@ -179,13 +194,20 @@ class Tampering:
             client.close()
         self._clients.clear()
 
-    def _judge(self, server, suffering, told, bystander):
+    def _judge(self, server, suffering, told, bystander, named):
         with server:
             self.summary.starts += 1
             for index, (damage, other) in told.items():
                 self.summary.cases += 1
                 self.summary.by_damage[damage.name] += 1
-                self._compare(server, suffering[index], damage, other)
+                victim = suffering[index]
+                is_named = (victim.bucket, victim.key) in named
+                self.summary.scrubbed += is_named
+                failed = self._compare(server, victim, damage, other)
+                if failed and not is_named:
+                    sealed = victim.customer is not None and damage.name in SEALED
+                    missed = self.summary.sealed if sealed else self.summary.unscrubbed
+                    missed.append(f"{damage.name} of {victim.key}")
             if self._reads(server, bystander) != bystander.reads:
                 self.summary.survivors.append("an object that nobody touched is not served")
 
@@ -216,8 +238,15 @@ class Tampering:
         shutil.rmtree(data)
 
     def _compare(self, server, victim, damage, other):
+        """Judge every way to read an object; whether one of them failed.
+
+        An object whose row was taken away, to stand for another, does not count as failing:
+        that something is gone is nothing that a scrub could know.
+        """
         got = self._reads(server, victim)
         rolled_back = 0
+        failed_before = self.summary.refused + self.summary.cut
+        is_there = got["HEAD"][0] != 404
         for how, answer in got.items():
             self.summary.reads += 1
             if answer == victim.reads[how]:
@@ -235,6 +264,7 @@ class Tampering:
                 )
         if rolled_back:
             self.summary.undetectable[damage.name] += 1
+        return is_there and self.summary.refused + self.summary.cut > failed_before
 
     # Writing and reading
 
@@ -310,6 +340,20 @@ class Tampering:
         if name not in self._clients:
             self._clients[name] = Client(server, bucket)
         return self._clients[name]
+
+
+def _scrubbed(data_dir):
+    """Return (bucket, key) of all objects that a scrub names."""
+    environ = {name: value for name, value in os.environ.items() if "STRONGROOM" not in name}
+    done = subprocess.run(  # noqa: S603 - our own command line
+        [sys.executable, "-m", "strongroom.cli", "scrub", "--json", "--data-dir", data_dir],
+        capture_output=True,
+        check=False,
+        env=environ,
+    )
+    assert done.returncode in (0, 1), done.stderr
+    damages = json.loads(done.stdout)["damages"]
+    return {(one["bucket"], one["key"]) for one in damages if "key" in one}
 
 
 def _ask(client, method, victim, query, headers):

@@ -1,0 +1,137 @@
+"""`strongroom scrub`: is what is stored still what was written?"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from strongroom.cli import failures, serving
+from strongroom.server import home, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from strongroom.service import scrubbing
+
+_GIB = 2**30
+
+
+@click.command()
+@serving.data_dir_option
+@serving.config_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def scrub(*, as_json: bool, **options: Any) -> None:
+    """Find damage without any customer's key, also while the server runs.
+
+    Reads every stored blob and compares it with the digest of its ciphertext, and every row
+    with its envelope. With the master key, as the server has it, it also judges what the
+    server vouches for: tags, and the envelopes of objects under SSE-S3. Changes nothing.
+
+    This finds rot. Whether somebody forged what is stored is found by opening it:
+    `strongroom verify`.
+
+    Exit status: 0 no damage, 1 damage, each named on standard output.
+    """
+    with failures.told():
+        chosen = home.inspected(settings.load(options, os.environ), master_key_needed=False)
+        from strongroom.server import care  # noqa: PLC0415 - after the options are known to be good
+
+        began = time.monotonic()
+        with care.open_scrubber(chosen) as scrubber:
+            total = scrubber.inventory.totals().blob_bytes
+            with progress("Scrubbing", total) as advance:
+                scrubber.advance = advance
+                damages = [_told(damage, as_json=as_json) for damage in scrubber.run()]
+            _summarize(scrubber, damages, time.monotonic() - began, as_json=as_json)
+    if damages:
+        sys.exit(failures.FAILED)
+
+
+@contextlib.contextmanager
+def progress(label: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar on standard error while it is a terminal; yields what to tell bytes to."""
+    with click.progressbar(
+        length=max(total_bytes, 1),
+        label=label,
+        file=sys.stderr,
+        hidden=not sys.stderr.isatty(),
+        update_min_steps=4 * 2**20,
+    ) as bar:
+        yield bar.update
+
+
+def described(damage: scrubbing.Damage) -> dict[str, Any]:
+    """Return a damage as a JSON object; what does not apply is left out."""
+    place = damage.place
+    table = {
+        "detail": damage.detail,
+        "bucket": place and place.bucket,
+        "key": place and place.key,
+        "version_id": place and place.version_id,
+        "upload_id": place and place.upload_id,
+        "part": damage.part,
+        "file": damage.file and f"blobs/{damage.file}",
+    }
+    return {name: value for name, value in table.items() if value}
+
+
+def sentence(damage: scrubbing.Damage) -> str:
+    """Return a damage as a line for people."""
+    place = damage.place
+    if place is None:
+        return f"damaged: the catalog: {damage.detail}"
+    what = f"s3://{place.bucket}/{place.key}"
+    if place.version_id not in ("", "null"):
+        what += f" (version {place.version_id})"
+    if place.upload_id:
+        what += f" (upload {place.upload_id})"
+    if damage.part:
+        what += f", part {damage.part}"
+    if damage.file:
+        what += f", blobs/{damage.file}"
+    # Keys may hold anything; a line stays one line, and a terminal gets no commands.
+    return f"damaged: {_printable(what)}: {damage.detail}"
+
+
+def _told(damage: scrubbing.Damage, *, as_json: bool) -> dict[str, Any]:
+    if not as_json:
+        click.echo(sentence(damage))
+    return described(damage)
+
+
+def _summarize(
+    scrubber: scrubbing.Scrubber, damages: list[dict[str, Any]], took_s: float, *, as_json: bool
+) -> None:
+    tally = scrubber.tally
+    with_rows = scrubber.store_keys is not None
+    if as_json:
+        report = {
+            "versions": tally.versions,
+            "uploads": tally.uploads,
+            "blobs": tally.blobs,
+            "blob_bytes": tally.blob_bytes,
+            "row_macs_checked": with_rows,
+            "seconds": round(took_s, 3),
+            "damages": damages,
+        }
+        click.echo(json.dumps(report))
+        return
+    found = f"{len(damages)} damages" if damages else "no damage"
+    click.echo(
+        f"{found} in {tally.versions} versions, {tally.uploads} open uploads, {tally.blobs} blobs"
+        f" ({tally.blob_bytes / _GIB:.2f} GiB) in {took_s:.1f} s"
+    )
+    if not with_rows:
+        click.echo("not judged: tags and SSE-S3 envelopes, for want of the master key")
+
+
+def _printable(text: str) -> str:
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
