@@ -44,13 +44,21 @@
     ├── MalformedPolicy
     ├── MalformedValue
     ├── MissingValue
-    └── StoreTrouble
-        ├── BlobMissing
-        ├── StoreFull
-        ├── StoreLocked
-        └── StoreFailed
+    ├── StoreTrouble
+    │   ├── BlobMissing
+    │   ├── StoreFull
+    │   ├── StoreLocked
+    │   └── StoreFailed
+    └── ClientTrouble
+        ├── MalformedEnvelope
+        ├── UnsupportedFormat
+        │   └── NotSealed
+        ├── KmsCallFailed
+        ├── SourceChanged
+        └── LostTrack
 
-A dialect's `faults.py` turns these into codes and statuses, and nothing else does.
+A dialect's `faults.py` turns these into codes and statuses, and nothing else does. What is
+under `ClientTrouble` is said by the client library and never reaches a dialect.
 """
 
 from __future__ import annotations
@@ -383,3 +391,35 @@ class StoreLocked(StoreTrouble):
 
 class StoreFailed(StoreTrouble):
     """Disk or database answered with an error; nothing was acknowledged."""
+
+
+class ClientTrouble(StrongroomError):
+    """What only the client library says, to the program that uses it."""
+
+
+class MalformedEnvelope(ClientTrouble):
+    """The metadata of a client-side encrypted object contradict themselves or are not whole."""
+
+
+class UnsupportedFormat(ClientTrouble):
+    """A format, cipher or wrap that is unknown here, or that the caller does not allow."""
+
+
+class NotSealed(UnsupportedFormat):
+    """The object carries no envelope: it was never encrypted, or somebody stripped it."""
+
+
+class KmsCallFailed(ClientTrouble):
+    """A key management service refused or could not answer; `code` is its word for it."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class SourceChanged(ClientTrouble):
+    """What is transferred changed between an attempt and its continuation."""
+
+
+class LostTrack(ClientTrouble):
+    """A checkpoint cannot be continued: its upload is gone, or it is not one of ours."""

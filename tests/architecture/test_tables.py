@@ -26,7 +26,11 @@ def declared_errors():
 
 def leaves():
     parents = set(declared_errors().values())
-    return sorted(name for name in declared_errors() if name not in parents)
+    return sorted(
+        name
+        for name in declared_errors()
+        if name not in parents and not issubclass(getattr(errors, name), errors.ClientTrouble)
+    )
 
 
 def drawn_errors():

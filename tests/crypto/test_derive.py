@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from strongroom.crypto import derive, encoding, secret
 
-DOCUMENT = pathlib.Path(__file__).parents[2] / "docs" / "formats" / "sealed-object.md"
+FORMATS = pathlib.Path(__file__).parents[2] / "docs" / "formats"
+DOCUMENTS = [FORMATS / "sealed-object.md", FORMATS / "sealed-client.md"]
 
 # RFC 5869, appendix A.1 to A.3: secret, salt, info, PRK, output.
 RFC_5869 = [
@@ -105,9 +106,8 @@ def test_labels_are_named_like_what_they_say():
         assert value == b"strongroom/1/" + name.lower().replace("_", "-").encode()
 
 
-def test_the_document_lists_the_same_labels():
-    listed = re.findall(
-        r"^\| `(strongroom/1/[a-z-]+)` \|", DOCUMENT.read_text("utf-8"), re.MULTILINE
-    )
+def test_the_documents_list_the_same_labels():
+    text = "".join(document.read_text("utf-8") for document in DOCUMENTS)
+    listed = re.findall(r"^\| `(strongroom/1/[a-z-]+)` \|", text, re.MULTILINE)
 
     assert sorted(listed) == sorted(value.decode() for value in labels().values())

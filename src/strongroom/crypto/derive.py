@@ -66,6 +66,12 @@ class Label:
     MASTER_CHECK: Final = b"strongroom/1/master-check"
     # HKDF info below the master key, and the label of what its key authenticates
     FINGERPRINT: Final = b"strongroom/1/fingerprint"
+    # Client-side sealed objects: HKDF infos below the data key, then AADs and the MAC's text
+    CLIENT_STREAM: Final = b"strongroom/1/client-stream"
+    CLIENT_MAC: Final = b"strongroom/1/client-mac"
+    CLIENT_WRAP: Final = b"strongroom/1/client-wrap"
+    CLIENT_PART: Final = b"strongroom/1/client-part"
+    CLIENT_ENVELOPE: Final = b"strongroom/1/client-envelope"
 
 
 def extract(salt: bytes, key: secret.SecretKey) -> secret.SecretKey:
