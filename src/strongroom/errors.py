@@ -20,7 +20,23 @@
     │   ├── KeyNotApplicable
     │   ├── PartKeyMissing
     │   ├── PartKeyMismatch
-    │   └── MasterKeyTrouble
+    │   ├── MasterKeyTrouble
+    │   └── KmsError
+    │       ├── KmsKeyNotFound
+    │       ├── KmsKeyDisabled
+    │       ├── KmsKeyPendingDeletion
+    │       ├── KmsInvalidState
+    │       ├── KmsAccessDenied
+    │       ├── KmsUnavailable
+    │       ├── KmsInvalidCiphertext
+    │       ├── KmsIncorrectKey
+    │       ├── KmsWrongUsage
+    │       ├── KmsNotVerified
+    │       ├── KmsAlreadyExists
+    │       ├── KmsLimitExceeded
+    │       ├── KmsInvalidGrant
+    │       ├── KmsMalformedPolicy
+    │       └── KmsInvalidInput
     ├── NotAuthentic
     ├── BadBody
     │   ├── BodyTooShort
@@ -191,6 +207,89 @@ class PartKeyMismatch(KeyTrouble):
 
 class MasterKeyTrouble(KeyTrouble):
     """The master key is missing, short, or not the one of this store; the text says what to do."""
+
+
+class KmsError(KeyTrouble):
+    """The key management service refuses, or cannot do it.
+
+    The text is a sentence for who asked, in the words of AWS KMS; it names keys and
+    holds no secret.
+    """
+
+
+class KmsKeyNotFound(KmsError):
+    """No key of this id, ARN or alias."""
+
+
+class KmsKeyDisabled(KmsError):
+    """The key is disabled."""
+
+
+class KmsKeyPendingDeletion(KmsError):
+    """The key waits for its deletion."""
+
+
+class KmsInvalidState(KmsError):
+    """The key's state does not allow this."""
+
+
+class KmsAccessDenied(KmsError):
+    """The caller may not do this with this key."""
+
+
+class KmsUnavailable(KmsError):
+    """The service cannot be reached, or did not answer in time. It may be asked again."""
+
+
+class KmsInvalidCiphertext(KmsError):
+    """The ciphertext is not one of this service, was changed, or has another context."""
+
+
+class KmsIncorrectKey(KmsError):
+    """The ciphertext was made under another key than the one that was named."""
+
+
+class KmsWrongUsage(KmsError):
+    """A key of this kind does not do this."""
+
+
+class KmsNotVerified(KmsError):
+    """A signature or MAC is not the message's; `kind` is `signature` or `mac`."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+class KmsAlreadyExists(KmsError):
+    """The alias is taken."""
+
+
+class KmsLimitExceeded(KmsError):
+    """There are too many of these."""
+
+
+class KmsInvalidGrant(KmsError):
+    """The grant, or the token of one, is not to be used; `kind` is `id` or `token`."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+class KmsMalformedPolicy(KmsError):
+    """The key policy cannot be read, or would lock everybody out."""
+
+
+class KmsInvalidInput(KmsError):
+    """A value is not one that this can take; the text says which.
+
+    `kind` is the exception that AWS KMS gives a name of its own, or empty.
+    """
+
+    def __init__(self, text: str, kind: str = "") -> None:
+        super().__init__(text)
+        self.kind = kind
 
 
 class NotAuthentic(StrongroomError):

@@ -18,6 +18,9 @@ from strongroom import errors
 from strongroom.store.sqlite import catalog as sqlite_catalog
 from strongroom.store.sqlite import schema
 
+NEWEST = max(file.name[:4] for file in (schema.SCRIPTS / "versions").glob("[0-9]*.py"))
+NEXT = f"{int(NEWEST) + 1:04}"
+
 
 def look(path):
     """Version, tables and indexes of a file."""
@@ -43,8 +46,8 @@ def add_step(scripts, body):
     text = """
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "NEXT"
+down_revision = "NEWEST"
 
 
 def upgrade():
@@ -53,7 +56,8 @@ def upgrade():
     op.execute("INSERT INTO facts (name, value) VALUES ('migrated', x'02')")
 """
     text += textwrap.indent(body, "    ")
-    (scripts / "versions" / "0002_more.py").write_text(text)
+    text = text.replace("NEXT", NEXT).replace("NEWEST", NEWEST)
+    (scripts / "versions" / f"{NEXT}_more.py").write_text(text)
 
 
 def facts(path):
@@ -70,7 +74,7 @@ def test_a_new_file_gets_the_newest_schema_and_belongs_to_its_owner_alone(tmp_pa
     schema.migrate(path)
 
     version, names = look(path)
-    assert version == "0001"
+    assert version == NEWEST
     assert {"versions", "envelopes", "bodies", "blobs", "doomed"} <= names
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     conn = sqlite3.connect(path)
@@ -136,7 +140,7 @@ def test_a_step_keeps_the_data_and_takes_the_version_along(tmp_path, scripts):
     schema.migrate(path, scripts=scripts)
 
     version, names = look(path)
-    assert version == "0002"
+    assert version == NEXT
     assert "more" in names
     assert facts(path) == [("migrated",)]
 
@@ -154,7 +158,7 @@ def test_a_step_that_raises_leaves_the_old_schema(tmp_path, scripts):
     assert facts(path) == []
 
 
-@pytest.mark.parametrize("begun", [False, True], ids=["from nothing", "from 0001"])
+@pytest.mark.parametrize("begun", [False, True], ids=["from nothing", "from the newest"])
 def test_a_kill_in_the_middle_leaves_the_old_schema(tmp_path, scripts, begun):
     path = tmp_path / "catalog.db"
     if begun:
@@ -189,7 +193,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert look(path) == before
     add_step(scripts, "pass")
     schema.migrate(path, scripts=scripts)
-    assert look(path)[0] == "0002"
+    assert look(path)[0] == NEXT
 
 
 def test_a_file_from_a_newer_release_is_refused_and_left_alone(tmp_path, scripts):

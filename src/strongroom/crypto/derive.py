@@ -64,6 +64,9 @@ class Label:
     STORE_KEY: Final = b"strongroom/1/store-key"
     CREDENTIAL: Final = b"strongroom/1/credential"
     MASTER_CHECK: Final = b"strongroom/1/master-check"
+    KMS_KEY: Final = b"strongroom/1/kms-key"
+    KMS_MATERIAL: Final = b"strongroom/1/kms-material"
+    KMS_CIPHERTEXT: Final = b"strongroom/1/kms-ciphertext"
     # HKDF info below the master key, and the label of what its key authenticates
     FINGERPRINT: Final = b"strongroom/1/fingerprint"
     # Client-side sealed objects: HKDF infos below the data key, then AADs and the MAC's text

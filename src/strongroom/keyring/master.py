@@ -75,6 +75,28 @@ class Master:
             )
         )
 
+    def wrap_kms_key(
+        self, purpose: bytes, key: secret.SecretKey, random_bytes: Callable[[int], bytes]
+    ) -> bytes:
+        """Wrap a key that the KMS keeps its materials under, bound to `purpose`."""
+        return envelope.seal_box(
+            self._prk,
+            derive.Label.KMS_KEY,
+            purpose,
+            plaintext=key.reveal(),
+            random_bytes=random_bytes,
+        )
+
+    def unwrap_kms_key(self, purpose: bytes, wrapped: bytes) -> secret.SecretKey:
+        """Unwrap a key of the KMS.
+
+        Raises:
+            NotAuthentic: it was changed, is another store's, or for another purpose.
+        """
+        return secret.SecretKey(
+            envelope.open_box(self._prk, derive.Label.KMS_KEY, purpose, sealed=wrapped)
+        )
+
     def seal_credential(
         self,
         access_key: str,

@@ -19,7 +19,7 @@ from strongroom.crypto import secret
 from strongroom.dialects import pipeline
 from strongroom.dialects.s3 import dialect as s3_dialect
 from strongroom.dialects.s3 import protocol, services
-from strongroom.keyring import master, sources
+from strongroom.keyring import kms, master, masters, sources
 from strongroom.server import application, background, files
 from strongroom.service import (
     buckets,
@@ -77,10 +77,12 @@ class Core:
     s3: pipeline.Pipeline
     collector: housekeeping.Collector
     threads: futures.ThreadPoolExecutor
+    kms: kms.Kms
 
     async def close(self) -> None:
         """Finish what is under way, then let go of everything."""
         self.threads.shutdown(wait=True)
+        await self.kms.materials.close()
         await self.catalog.close()
         self.blobs.close()
 
@@ -284,6 +286,19 @@ async def assemble(
         root_secret_key=root_secret_key,
         random_bytes=random_bytes,
     )
+    built_in = masters.BuiltIn(keeper, random_bytes)
+    keys = kms.Kms(
+        catalog.kms,
+        masters.Materials(
+            {built_in.name: built_in},
+            built_in.name,
+            random_bytes=random_bytes,
+            clock_ms=clock_ms,
+        ),
+        region=region,
+        random_bytes=random_bytes,
+        clock_ms=clock_ms,
+    )
     threads = futures.ThreadPoolExecutor(WORK_THREADS, thread_name_prefix="strongroom-work")
     pins = transfer.Pins()
     collector = housekeeping.Collector(
@@ -346,4 +361,4 @@ async def assemble(
         block_sse_c=block_sse_c,
     )
     s3 = pipeline.Pipeline(dialect, all_buckets, s3_services, clock_ms=clock_ms, report=report)
-    return Core(catalog, blobs, people, dialect, s3, collector, threads)
+    return Core(catalog, blobs, people, dialect, s3, collector, threads, keys)

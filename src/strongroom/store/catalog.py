@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
-from strongroom.store import records
+from strongroom.store import kms, records
 
 COMPLETION_KEPT_MS = 7 * 24 * 60 * 60 * 1000
 """How long a completion is kept at least; older ones go when another upload completes."""
@@ -38,6 +38,11 @@ class Catalog(Protocol):
 
     All methods may raise `StoreFailed` or `StoreFull`, and then changed nothing.
     """
+
+    @property
+    def kms(self) -> kms.KmsStore:
+        """What the key management service remembers; closed with the catalog."""
+        ...
 
     async def close(self) -> None:
         """Finish what waits, then let go of the database. May be called twice."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from strongroom import errors
 from strongroom.store import blobs, catalog, paging, records
+from strongroom.store.memory_kms import MemoryKms
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -82,6 +83,12 @@ class MemoryCatalog:
         self._inline: dict[bytes, bytes] = {}
         self._doomed: dict[bytes, records.BlobRef] = {}
         self._referred: set[bytes] = set()
+        self._kms = MemoryKms()
+
+    @property
+    def kms(self) -> MemoryKms:
+        """See the port."""
+        return self._kms
 
     async def close(self) -> None:
         """Do nothing: there is nothing to let go of."""

@@ -95,6 +95,12 @@ FAULTS: Final[dict[str, tuple[int, str]]] = {
     ),
     "InvalidStorageClass": (400, "The storage class you specified is not valid"),
     "InvalidURI": (400, "Couldn't parse the specified URI."),
+    "KMS.DisabledException": (400, "The key is disabled."),
+    "KMS.IncorrectKeyException": (400, "The key is not the one that the object is under."),
+    "KMS.InvalidCiphertextException": (400, "The wrapped data key cannot be opened."),
+    "KMS.InvalidKeyUsageException": (400, "The key is not for encryption and decryption."),
+    "KMS.KMSInvalidStateException": (400, "The state of the key does not allow this."),
+    "KMS.NotFoundException": (400, "The key does not exist."),
     "KeyTooLongError": (400, "Your key is too long"),
     "MalformedPolicy": (400, "This policy contains invalid Json"),
     "MalformedXML": (
@@ -160,6 +166,7 @@ FAULTS: Final[dict[str, tuple[int, str]]] = {
             " period."
         ),
     ),
+    "ServiceUnavailable": (503, "Please reduce your request rate."),
     "SignatureDoesNotMatch": (
         403,
         (
@@ -261,6 +268,26 @@ DOMAIN: Final[dict[type[errors.StrongroomError], Callable[[Any], Refused]]] = {
         "The provided encryption parameters did not match the ones used originally.",
     ),
     errors.MasterKeyTrouble: _internal,
+    errors.KmsKeyNotFound: lambda e: Refused("KMS.NotFoundException", str(e) or None),
+    errors.KmsKeyDisabled: lambda e: Refused("KMS.DisabledException", str(e) or None),
+    errors.KmsKeyPendingDeletion: lambda e: Refused("KMS.KMSInvalidStateException", str(e) or None),
+    errors.KmsInvalidState: lambda e: Refused("KMS.KMSInvalidStateException", str(e) or None),
+    errors.KmsAccessDenied: lambda e: Refused("AccessDenied", str(e) or None),
+    errors.KmsUnavailable: lambda _: Refused(
+        "ServiceUnavailable", "The key management service cannot be reached. Please try again."
+    ),
+    errors.KmsInvalidCiphertext: lambda e: Refused(
+        "KMS.InvalidCiphertextException", str(e) or None
+    ),
+    errors.KmsIncorrectKey: lambda e: Refused("KMS.IncorrectKeyException", str(e) or None),
+    errors.KmsWrongUsage: lambda e: Refused("KMS.InvalidKeyUsageException", str(e) or None),
+    errors.KmsInvalidInput: lambda e: Refused("InvalidArgument", str(e) or None),
+    # S3 asks for data keys and nothing else, so these do not come up.
+    errors.KmsNotVerified: _internal,
+    errors.KmsAlreadyExists: _internal,
+    errors.KmsLimitExceeded: _internal,
+    errors.KmsInvalidGrant: _internal,
+    errors.KmsMalformedPolicy: _internal,
     errors.NotAuthentic: _internal,
     errors.BodyTooShort: lambda _: Refused("IncompleteBody"),
     errors.BodyTooLong: lambda _: Refused(

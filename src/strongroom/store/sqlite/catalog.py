@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from strongroom.store import catalog
 from strongroom.store.sqlite import connection, reads, schema, writes
 from strongroom.store.sqlite.checkpoints import Checkpoints
+from strongroom.store.sqlite.kms import SqliteKms
 from strongroom.store.sqlite.readers import Readers
 from strongroom.store.sqlite.writer import Writer
 
@@ -80,6 +81,12 @@ class SqliteCatalog:
         self._readers = readers
         self._writer = writer
         self._checkpoints = checkpoints
+        self._kms = SqliteKms(reader, readers, writer)
+
+    @property
+    def kms(self) -> SqliteKms:
+        """See the port."""
+        return self._kms
 
     async def close(self) -> None:
         """See the port."""
