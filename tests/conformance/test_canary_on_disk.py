@@ -153,6 +153,17 @@ class Play:
         for resource in ("accelerate", "logging", "notification"):
             self.ask("GET", f"/attic?{resource}", status=200)
 
+    def bucket_encryption(self):
+        rule = b"<Rule><BlockedEncryptionTypes><EncryptionType>NONE</EncryptionType>"
+        document = (
+            b"<ServerSideEncryptionConfiguration>%s</BlockedEncryptionTypes></Rule>"
+            b"</ServerSideEncryptionConfiguration>" % rule
+        )
+        headers = self.key.headers() | {"Content-MD5": md5(document)}
+        self.ask("PUT", "/attic?encryption", headers, document, status=200)
+        self.ask("GET", "/attic?encryption", status=200)
+        self.ask("DELETE", "/attic?encryption", status=204)
+
     def acls(self):
         private = self.key.headers() | {"x-amz-acl": "private"}
         public = self.key.headers() | {"x-amz-acl": "public-read"}
@@ -306,7 +317,15 @@ class Play:
 
     def run(self):
         for act in (
-            *(self.plain_use, self.tags, self.documents, self.acls, self.copies, self.parts),
+            *(
+                self.plain_use,
+                self.tags,
+                self.documents,
+                self.bucket_encryption,
+                self.acls,
+                self.copies,
+                self.parts,
+            ),
             *(self.mistakes, self.signatures, self.queries, self.plain_http, self.breaks),
         ):
             act()

@@ -21,9 +21,12 @@ from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.config import Config
 from botocore.credentials import Credentials
 
+from strongroom.access import identities
 from strongroom.crypto.secret import SecretKey
+from strongroom.keyring import key_access, kms
 from strongroom.server import build
 from strongroom.store import catalog, memory
+from strongroom.store import kms as kms_rows
 from strongroom.wire import message, xml_body
 
 ACCESS_KEY, SECRET_KEY = "rootaccess", "root-secret-for-tests"
@@ -305,6 +308,29 @@ class Store:
             self.core.people.add(name, access_key, SecretKey(secret_key.encode()), now_ms=1_000)
         )
         return access_key, secret_key
+
+    def add_kms_key(self, number=1, alias=None, creator=identities.ROOT_ID, **changes):
+        """Make a key in the KMS that its creator and root may use; return its ARN."""
+        key_id = f"00000000-0000-4000-8000-{number:012}"
+        key = kms_rows.Key(
+            key_id=key_id,
+            spec="SYMMETRIC_DEFAULT",
+            usage="ENCRYPT_DECRYPT",
+            created_ms=1_000,
+            creator=creator,
+            policy=key_access.default_policy(kms.DEFAULT_ACCOUNT, creator),
+            **changes,
+        )
+        named = kms_rows.Alias(alias, key_id, 1_000, 1_000) if alias else None
+        assert self.run(self.core.kms.add_key(key, named))
+        return self.core.kms.arn(key)
+
+    def change_kms_key(self, arn, **changes):
+        """Change a key's row: disable it, plan its deletion."""
+        key_id = arn.rpartition("/")[2]
+        self.run(
+            self.core.kms.store.change_key(key_id, lambda key: dataclasses.replace(key, **changes))
+        )
 
     def client(
         self,

@@ -154,7 +154,7 @@ def test_tags_are_copied_or_replaced(bucket, keys, source, target, headers, tags
         ({"x-amz-checksum-algorithm": "MD6"}, "InvalidRequest"),
         ({"x-amz-storage-class": "GLACIER"}, "InvalidStorageClass"),
         ({"x-amz-acl": "public-read"}, "AccessControlListNotSupported"),
-        ({SSE: "aws:kms"}, "NotImplemented"),
+        ({SSE: "aws:kms:fast"}, "InvalidArgument"),
         ({SSE: "ROT13"}, "InvalidArgument"),
         ({"x-amz-object-lock-mode": "COMPLIANCE"}, "NotImplemented"),
         (

@@ -8,7 +8,7 @@ import pytest
 
 from strongroom import errors
 from strongroom.crypto.secret import SecretKey
-from strongroom.keyring import master, sources
+from strongroom.keyring import kms, kms_sources, master, sources
 from strongroom.service import (
     buckets,
     encryption,
@@ -144,6 +144,40 @@ class _Reader:
         self._inner.close()
 
 
+class FakeKms:
+    """A KMS with one key, which a test may forbid, or disable, and whose calls it can count."""
+
+    ARN = "arn:aws:kms:us-east-1:000000000000:key/11111111-2222-3333-4444-555555555555"
+
+    def __init__(self, random_bytes):
+        self._random_bytes = random_bytes
+        self._made = {}
+        self.calls = []
+        self.failure = None
+
+    def _check(self, name, context, caller):
+        self.calls.append((name, dict(context), caller.user_id))
+        if self.failure is not None:
+            raise self.failure
+        if not caller.user_id:
+            raise errors.KmsAccessDenied("nobody may use this key")
+
+    async def generate_data_key(self, _key, context, caller):
+        self._check("generate", context, caller)
+        made = kms.DataKey(
+            self.ARN, SecretKey(self._random_bytes(32)), b"wrapped" + self._random_bytes(16)
+        )
+        self._made[made.ciphertext] = made, dict(context)
+        return made
+
+    async def decrypt(self, ciphertext, context, caller):
+        self._check("decrypt", context, caller)
+        made, bound = self._made.get(ciphertext, (None, None))
+        if made is None or bound != dict(context):
+            raise errors.KmsInvalidCiphertext("this is not a ciphertext of ours")
+        return made
+
+
 class Bench:
     """Services with everything they stand on in reach."""
 
@@ -159,7 +193,12 @@ class Bench:
                 self.catalog, keeper, random_bytes=self.random_bytes, now_ms=NOW_MS
             )
         )
-        self.encryption = encryption.Encryption(store_keys, random_bytes=self.random_bytes)
+        self.kms = FakeKms(self.random_bytes)
+        self.encryption = encryption.Encryption(
+            store_keys,
+            kms_sources.KmsKeys(self.kms, clock_ms=self.clock_ms),
+            random_bytes=self.random_bytes,
+        )
         self.transfer = transfer.Transfer(
             self.catalog,
             self.blobs,
@@ -230,7 +269,7 @@ class Bench:
         finally:
             await opened.pieces.aclose()
 
-    async def create(self, key="key", customer=None, checksum=None, checksum_type=None):
+    async def create(self, key="key", customer=None, checksum=None, checksum_type=None, wish=None):
         return await self.multipart.create(
             "bucket",
             key,
@@ -240,9 +279,10 @@ class Bench:
             tags={},
             checksum=checksum,
             checksum_type=checksum_type,
+            wish=wish,
         )
 
-    async def part(self, upload, number, body, customer=None, **facts):
+    async def part(self, upload, number, body, customer=None, caller=kms_sources.NOBODY, **facts):
         return await self.multipart.put_part(
             upload.bucket,
             upload.key,
@@ -250,6 +290,7 @@ class Bench:
             number,
             self.incoming(body, **facts),
             customer=customer,
+            caller=caller,
         )
 
     async def complete(self, upload, *listed, **options):

@@ -248,7 +248,7 @@ def test_an_upload_that_was_changed_is_found_out(bench, customer, change):
     async def main():
         upload = await bench.create("key", customer)
         with pytest.raises(errors.NotAuthentic):
-            bench.encryption.unlock_upload(dataclasses.replace(upload, **change), customer)
+            await bench.encryption.unlock_upload(dataclasses.replace(upload, **change), customer)
         with pytest.raises(errors.NotAuthentic):
             bench.encryption.open_escrow(dataclasses.replace(upload, **change))
 

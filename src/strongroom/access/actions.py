@@ -37,6 +37,8 @@ class Action(enum.StrEnum):
     GET_BUCKET_REQUEST_PAYMENT = "s3:GetBucketRequestPayment"
     GET_ACCELERATE_CONFIGURATION = "s3:GetAccelerateConfiguration"
     GET_ANALYTICS_CONFIGURATION = "s3:GetAnalyticsConfiguration"
+    GET_ENCRYPTION_CONFIGURATION = "s3:GetEncryptionConfiguration"
+    PUT_ENCRYPTION_CONFIGURATION = "s3:PutEncryptionConfiguration"
     GET_BUCKET_LOGGING = "s3:GetBucketLogging"
     GET_BUCKET_NOTIFICATION = "s3:GetBucketNotification"
     GET_BUCKET_OBJECT_LOCK_CONFIGURATION = "s3:GetBucketObjectLockConfiguration"

@@ -46,6 +46,7 @@ class Label:
     ENVELOPE: Final = b"strongroom/1/envelope"
     ENVELOPE_CLEAR: Final = b"strongroom/1/envelope-clear"
     KEY_FIELDS: Final = b"strongroom/1/key-fields"
+    KMS_CONTEXT: Final = b"strongroom/1/kms-context"
     HEAD_PLAIN: Final = b"strongroom/1/head-plain"
     BODY_RECORD: Final = b"strongroom/1/body-record"
     BODY_CLEAR: Final = b"strongroom/1/body-clear"

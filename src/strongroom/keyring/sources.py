@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 CUSTOMER_MODE: Final = "SSE-C"
 SERVER_MODE: Final = "SSE-S3"
+KMS_MODE: Final = "SSE-KMS"
+DUAL_MODE: Final = "DSSE-KMS"
+KMS_MODES: Final = frozenset({KMS_MODE, DUAL_MODE})
 CUSTOMER_KEY_BYTES = 32
 STORE_KEY_BYTES = 32
 
@@ -31,7 +34,7 @@ class KeySource(Protocol):
 
     @property
     def mode(self) -> str:
-        """Who holds the key: `CUSTOMER_MODE` or `SERVER_MODE`."""
+        """Who holds the key: `CUSTOMER_MODE`, `SERVER_MODE` or one of `KMS_MODES`."""
         ...
 
     @property
@@ -43,6 +46,28 @@ class KeySource(Protocol):
     def secret(self) -> secret.SecretKey:
         """The secret itself."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """How a version is protected, as far as answers tell it.
+
+    Attributes:
+        mode: who holds the key.
+        key_arn: of the KMS key; empty in modes without one.
+        bucket_key: whether a bucket key stands between the KMS and the object.
+    """
+
+    mode: str
+    key_arn: str = ""
+    bucket_key: bool = False
+
+
+PLAIN_PROTECTIONS: Final = {
+    CUSTOMER_MODE: Protection(CUSTOMER_MODE),
+    SERVER_MODE: Protection(SERVER_MODE),
+}
+"""Those of the modes without a KMS, made once: every answer needs one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from strongroom.crypto import secret
 from strongroom.dialects import pipeline
 from strongroom.dialects.s3 import dialect as s3_dialect
 from strongroom.dialects.s3 import protocol, services
-from strongroom.keyring import kms, master, masters, sources
+from strongroom.keyring import kms, kms_sources, master, masters, sources
 from strongroom.server import application, background, files
 from strongroom.service import (
     buckets,
@@ -310,7 +310,9 @@ async def assemble(
         clock_ms=clock_ms,
         may_collect=may_collect,
     )
-    guard = encryption.Encryption(store_keys, random_bytes=random_bytes)
+    guard = encryption.Encryption(
+        store_keys, kms_sources.KmsKeys(keys, clock_ms=clock_ms), random_bytes=random_bytes
+    )
     carrier = transfer.Transfer(
         catalog, blobs, threads=threads, random_bytes=random_bytes, pins=pins
     )

@@ -2,8 +2,9 @@
 
 A data key is never wrapped both for a customer and for the server: else the
 master key and a leftover envelope would open what only the customer should. So
-a copy shares the source's body from customer key to customer key, and from
-store key to store key; across that border it seals the data anew.
+a copy shares the source's body from customer key to customer key, and among what is
+under store keys and KMS keys; across that border it seals the data anew, and always
+where source or target has two layers.
 
 Sharing costs constant time unless something new must be hashed: then the data
 is read once and written never.
@@ -20,12 +21,13 @@ from typing import TYPE_CHECKING
 from strongroom import errors
 from strongroom.crypto import digests, marks
 from strongroom.crypto import envelope as envelopes
-from strongroom.keyring import sources
+from strongroom.keyring import kms_sources, sources
 from strongroom.service import conditions, facets, objects, transfer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
+    from strongroom.keyring import kms
     from strongroom.service import encryption, multipart
     from strongroom.store import catalog
 
@@ -41,12 +43,13 @@ _TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What is copied, and the key that opens it."""
+    """What is copied, the key that opens it, and who asks the KMS to."""
 
     bucket: str
     key: str
     customer: sources.CustomerKey | None
     when: conditions.Conditions
+    caller: kms.Caller = kms_sources.NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,9 @@ class Target:
         bucket: where it goes.
         key: likewise; may be the source's.
         owner: canonical user id.
-        customer: the target's customer key; None for the store's.
+        customer: the target's customer key, or None.
+        wish: which key of the KMS it is to be under; None, without a customer's key, for
+            the store's.
         content: what it says about its content; None for what the source says.
         own_headers: content headers that no copy takes from its source, with their
             values here; None for none.
@@ -74,6 +79,7 @@ class Target:
     content: facets.Content | None
     tags: dict[str, str] | None
     checksum: str | None
+    wish: kms_sources.Wish | None = None
     own_headers: Mapping[str, str | None] = field(default_factory=dict)
     when: conditions.Conditions = conditions.NONE
     bucket_made_ms: int | None = None
@@ -108,7 +114,7 @@ class Copying:
 
         Raises:
             BucketNotFound, ObjectNotFound: the source is not there.
-            KeyRequired, KeyNotApplicable, WrongKey, NotAuthentic: see `Encryption.unlock`.
+            KeyRequired, KeyNotApplicable, WrongKey, KmsError, NotAuthentic: see `Encryption.unlock`.
             PreconditionFailed: a condition on source or target does not hold.
             SourceTooLarge: more than `MAX_COPY_BYTES`.
             SourceGone: the source was overwritten each time that it was looked up.
@@ -129,7 +135,7 @@ class Copying:
             if tags is None:
                 tags = self._encryption.open_marks(opened.stored).tags
             try:
-                if self._may_share(opened, target.customer):
+                if _may_share(opened, target):
                     return await self._share(opened, target, content, tags)
                 checksum = target.checksum or _kept_checksum(opened.head)
                 return await self._objects.put(
@@ -138,6 +144,7 @@ class Copying:
                     self._incoming(opened, 0, size, checksum),
                     owner=target.owner,
                     customer=target.customer,
+                    wish=target.wish,
                     content=content,
                     tags=tags,
                     when=target.when,
@@ -158,7 +165,7 @@ class Copying:
         *,
         customer: sources.CustomerKey | None,
         byte_range: tuple[int, int] | None,
-    ) -> multipart.ListedPart:
+    ) -> multipart.Uploaded:
         """Copy an object, or the half-open `byte_range` of it, into a part.
 
         Always seals anew: the parts of one body have one data key, and ranges do
@@ -185,6 +192,7 @@ class Copying:
                     number,
                     self._incoming(opened, start, end, None),
                     customer=customer,
+                    caller=source.caller,
                 )
             except (errors.SourceGone, errors.BlobMissing):
                 if not tries_left:
@@ -192,13 +200,11 @@ class Copying:
         raise AssertionError("the last try returns or raises")
 
     async def _open(self, source: Source) -> encryption.Unlocked:
-        opened = await self._objects.unlock(source.bucket, source.key, source.customer)
+        opened = await self._objects.unlock(
+            source.bucket, source.key, source.customer, source.caller
+        )
         source.when.check_copy(opened.stored.version)
         return opened
-
-    def _may_share(self, opened: encryption.Unlocked, customer: sources.CustomerKey | None) -> bool:
-        held_by_customer = opened.stored.version.mode == sources.CUSTOMER_MODE
-        return held_by_customer == (customer is not None)
 
     async def _share(
         self,
@@ -211,8 +217,9 @@ class Copying:
         version = opened.stored.version
         known = opened.head.checksums if opened.head.checksum_type == objects.FULL_OBJECT else {}
         wanted = target.checksum or _kept_checksum(opened.head) or objects.DEFAULT_CHECKSUM
-        plain_etag = version.mode == sources.SERVER_MODE
-        needs_md5 = plain_etag and "-" in version.etag
+        plain_etag = target.customer is None and target.wish is None
+        has_md5 = version.mode == sources.SERVER_MODE and "-" not in version.etag
+        needs_md5 = plain_etag and not has_md5
         needs_checksum = wanted not in known
         etag = version.etag
         if needs_md5 or needs_checksum:
@@ -222,8 +229,8 @@ class Copying:
                 etag = running.md5().hex()
         if not plain_etag:
             etag = digests.opaque_etag(self._random_bytes)
-        locked = self._encryption.lock(
-            target.bucket, target.key, target.customer, data_key=opened.data_key
+        locked = await self._encryption.lock(
+            target.bucket, target.key, target.customer, target.wish, data_key=opened.data_key
         )
         head = envelopes.Head(
             checksums={wanted: known[wanted]},
@@ -249,7 +256,7 @@ class Copying:
         )
         await self._catalog.put_version(draft, target.when.guard(target.bucket, target.key))
         self._displaced()
-        return objects.Found(draft.version, head, len(tags))
+        return objects.Found(draft.version, head, len(tags), locked.protection)
 
     async def _hash(
         self, opened: encryption.Unlocked, checksum: str | None, *, md5: bool
@@ -286,6 +293,14 @@ class Copying:
                     yield piece
         except errors.ObjectNotFound as error:
             raise errors.SourceGone(version.bucket, version.key) from error
+
+
+def _may_share(opened: encryption.Unlocked, target: Target) -> bool:
+    mode = opened.stored.version.mode
+    if target.customer is not None:
+        return mode == sources.CUSTOMER_MODE
+    dual = target.wish is not None and target.wish.dual
+    return not dual and mode in (sources.SERVER_MODE, sources.KMS_MODE)
 
 
 def _kept_checksum(head: envelopes.Head) -> str | None:

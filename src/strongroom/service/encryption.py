@@ -11,33 +11,68 @@ from typing import TYPE_CHECKING
 
 from strongroom import errors
 from strongroom.crypto import envelope as envelopes
-from strongroom.crypto import marks
-from strongroom.keyring import sources
+from strongroom.crypto import layers, marks
+from strongroom.keyring import kms_sources, sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from strongroom.keyring import kms
     from strongroom.store import records
 
 
 @dataclass(frozen=True, slots=True)
 class Unlocked:
-    """A version that the right key has opened, before any of its bytes are read."""
+    """A version that the right key has opened, before any of its bytes are read.
+
+    `outer_key` is that of the second layer; None where there is one layer.
+    """
 
     stored: records.Stored
     data_key: envelopes.DataKey
     head: envelopes.Head
+    protection: sources.Protection
+    outer_key: envelopes.DataKey | None = None
+
+    @property
+    def keys(self) -> tuple[envelopes.DataKey, ...]:
+        """The data key of each layer, from the inside."""
+        return (self.data_key,) if self.outer_key is None else (self.data_key, self.outer_key)
 
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """A fresh data key, wrapped for an object that is about to be written."""
+    """A fresh data key, wrapped for an object that is about to be written.
+
+    `outer_key` is a second one, wrapped among the key fields, for a body that is to be
+    sealed twice.
+    """
 
     binding: envelopes.Binding
     key_fields: tuple[bytes, ...]
     data_key: envelopes.DataKey
     wrapped: envelopes.WrappedKey
     head_key: envelopes.HeadKey
+    outer_key: envelopes.DataKey | None = None
+
+    @property
+    def layers(self) -> int:
+        """How many streams lie around the plaintext."""
+        return layers.SINGLE if self.outer_key is None else layers.DUAL
+
+    @property
+    def protection(self) -> sources.Protection:
+        """What answers tell of it."""
+        return kms_sources.protection(self.binding.mode, self.key_fields)
+
+
+@dataclass(frozen=True, slots=True)
+class UploadKeys:
+    """The data keys of an open upload, for a part of it; `outer_key` as in `Locked`."""
+
+    data_key: envelopes.DataKey
+    outer_key: envelopes.DataKey | None
+    protection: sources.Protection
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,55 +84,89 @@ class Finishable:
     body_key: envelopes.BodyKey
     head_key: envelopes.HeadKey
 
+    @property
+    def layers(self) -> int:
+        """How many streams lie around each part."""
+        return layers.DUAL if self.draft.mode == sources.DUAL_MODE else layers.SINGLE
+
 
 class Encryption:
-    """Wraps and unwraps data keys under the customer's key or the store's."""
+    """Wraps and unwraps data keys under the customer's key, the store's, or the KMS's.
+
+    What needs the KMS waits for it; the other modes are done without a pause.
+    """
 
     def __init__(
-        self, store_keys: sources.StoreKeys, *, random_bytes: Callable[[int], bytes]
+        self,
+        store_keys: sources.StoreKeys,
+        kms: kms_sources.KmsKeys,
+        *,
+        random_bytes: Callable[[int], bytes],
     ) -> None:
         self._store_keys = store_keys
+        self._kms = kms
         self._random_bytes = random_bytes
 
-    def lock(
+    async def lock(
         self,
         bucket: str,
         key: str,
         customer: sources.CustomerKey | None,
+        wish: kms_sources.Wish | None = None,
         *,
         data_key: envelopes.DataKey | None = None,
     ) -> Locked:
-        """Wrap a data key: under the customer's key if there is one, else the store's.
+        """Wrap a data key: under the customer's key, or one of the KMS's, or the store's.
 
         Args:
             bucket: where the object will be.
             key: likewise.
             customer: the customer's key.
+            wish: which key of the KMS; not together with a customer's key.
             data_key: that of a shared body; None makes a new one. Never one that is
-                also wrapped on the other side of the border between customer and store.
+                also wrapped on the other side of the border between customer and store,
+                and none for two layers.
+
+        Raises:
+            KmsError: the KMS refuses, or cannot be asked.
         """
+        assert customer is None or wish is None, "an object has one mode"
         source: sources.KeySource = customer or self._store_keys.current
+        kms_key: kms_sources.KmsKey | None = None
+        if wish is not None:
+            source = kms_key = await self._kms.fresh(bucket, key, wish)
         generation = self._random_bytes(envelopes.GENERATION_BYTES)
         binding = envelopes.Binding(source.mode, bucket, key, generation)
         data_key = data_key or envelopes.DataKey.fresh(self._random_bytes)
         wrapped, head_key = envelopes.wrap(source.secret, data_key, binding, self._random_bytes)
-        return Locked(binding, source.key_fields, data_key, wrapped, head_key)
+        if kms_key is None or kms_key.outer is None:
+            return Locked(binding, source.key_fields, data_key, wrapped, head_key)
+        outer_key = envelopes.DataKey.fresh(self._random_bytes)
+        outer, _ = envelopes.wrap(kms_key.outer, outer_key, binding, self._random_bytes)
+        key_fields = (*source.key_fields, outer.encode())
+        return Locked(binding, key_fields, data_key, wrapped, head_key, outer_key)
 
-    def unlock(self, stored: records.Stored, customer: sources.CustomerKey | None) -> Unlocked:
-        """Open the envelope of a stored version.
+    async def unlock(
+        self,
+        stored: records.Stored,
+        customer: sources.CustomerKey | None,
+        caller: kms.Caller = kms_sources.NOBODY,
+    ) -> Unlocked:
+        """Open the envelope of a stored version, for whoever brings its key or may use it.
 
         Raises:
             KeyRequired: it is under a customer's key and none was brought.
-            KeyNotApplicable: a customer key was brought and it is under the store's.
+            KeyNotApplicable: a customer key was brought and it is under another.
             WrongKey: the customer key is another one.
+            KmsError: the KMS refuses this caller, or cannot be asked.
             NotAuthentic: envelope, body record or row is not what was written.
         """
         version = stored.version
         envelope = envelopes.Envelope.parse(stored.envelope)
         if envelope.mode != version.mode or envelope.generation != version.generation:
             raise errors.NotAuthentic("the version's row names another envelope")
-        source = self._source(envelope.mode, envelope.key_fields, customer)
-        data_key, head_key = envelopes.unwrap(source.secret, envelope.wrapped, envelope.binding)
+        source = await self._source(envelope.mode, envelope.key_fields, customer, caller)
+        data_key, head_key = _unwrap(source, envelope.wrapped, envelope.binding)
         head = envelope.open_head(head_key)
         if (
             (envelope.origin_bucket, envelope.origin_key) != (version.bucket, version.key)
@@ -107,29 +176,47 @@ class Encryption:
         ):
             raise errors.NotAuthentic("the version's row and its envelope differ")
         envelope.check_body(stored.body)
-        return Unlocked(stored, data_key, head)
+        protection = kms_sources.protection(envelope.mode, envelope.key_fields)
+        outer_key = _outer_key(source, envelope.key_fields, envelope.binding)
+        return Unlocked(stored, data_key, head, protection, outer_key)
 
-    def unlock_upload(
-        self, upload: records.Upload, customer: sources.CustomerKey | None
-    ) -> envelopes.DataKey:
-        """Open the data key of an upload, for a part.
+    async def unlock_upload(
+        self,
+        upload: records.Upload,
+        customer: sources.CustomerKey | None,
+        caller: kms.Caller = kms_sources.NOBODY,
+    ) -> UploadKeys:
+        """Open the data keys of an upload, for a part.
 
         Raises:
             PartKeyMissing: the upload has a customer key and the part none, or the reverse.
             PartKeyMismatch: the part's customer key is not the upload's.
+            KmsError: the KMS refuses this caller, or cannot be asked.
             NotAuthentic: the upload's record is not what was written.
         """
         draft = envelopes.UploadDraft.parse(upload.sealed)
         if (customer is not None) != (draft.mode == sources.CUSTOMER_MODE):
             raise errors.PartKeyMissing
-        source = self._source(draft.mode, draft.key_fields, customer)
+        source = await self._source(draft.mode, draft.key_fields, customer, caller)
         _check_place(draft, upload)
         try:
-            data_key, head_key = envelopes.unwrap(source.secret, draft.wrapped, draft.binding)
+            data_key, head_key = _unwrap(source, draft.wrapped, draft.binding)
         except errors.WrongKey as error:
             raise errors.PartKeyMismatch from error
         draft.open_head(head_key, upload.upload_id)
-        return data_key
+        protection = kms_sources.protection(draft.mode, draft.key_fields)
+        outer_key = _outer_key(source, draft.key_fields, draft.binding)
+        return UploadKeys(data_key, outer_key, protection)
+
+    @staticmethod
+    def protection_of(upload: records.Upload) -> sources.Protection:
+        """Return what answers tell of an upload's encryption.
+
+        Raises:
+            NotAuthentic: the upload's record is none that is ever written.
+        """
+        draft = envelopes.UploadDraft.parse(upload.sealed)
+        return kms_sources.protection(draft.mode, draft.key_fields)
 
     def seal_escrow(self, upload_id: str, locked: Locked) -> bytes:
         """Seal "body" and "head" key of an upload under the store key, its number in front.
@@ -180,21 +267,52 @@ class Encryption:
         row_key = self._store_keys.row_key(int(number))
         return marks.Marks.parse(encoded, row_key, version.bucket, version.key, version.generation)
 
-    def _source(
+    async def _source(
         self,
         mode: str,
         key_fields: tuple[bytes, ...],
         customer: sources.CustomerKey | None,
+        caller: kms.Caller,
     ) -> sources.KeySource:
         if mode == sources.CUSTOMER_MODE:
             if customer is None:
                 raise errors.KeyRequired
             return customer
-        if mode != sources.SERVER_MODE:
+        if mode != sources.SERVER_MODE and mode not in sources.KMS_MODES:
             raise errors.NotAuthentic("the envelope names an unknown mode")
         if customer is not None:
             raise errors.KeyNotApplicable
-        return self._store_keys.named(key_fields)
+        if mode == sources.SERVER_MODE:
+            return self._store_keys.named(key_fields)
+        return await self._kms.open(mode, key_fields, caller)
+
+
+def _unwrap(
+    source: sources.KeySource, wrapped: envelopes.WrappedKey, binding: envelopes.Binding
+) -> tuple[envelopes.DataKey, envelopes.HeadKey]:
+    """Unwrap a data key; only a customer can have brought a wrong key."""
+    try:
+        return envelopes.unwrap(source.secret, wrapped, binding)
+    except errors.WrongKey as error:
+        if source.mode == sources.CUSTOMER_MODE:
+            raise
+        raise errors.NotAuthentic(
+            "a wrapped key is not the one that its key fields name"
+        ) from error
+
+
+def _outer_key(
+    source: sources.KeySource, key_fields: tuple[bytes, ...], binding: envelopes.Binding
+) -> envelopes.DataKey | None:
+    """Unwrap the data key of the second layer, if there is one; after the head was opened."""
+    if not isinstance(source, kms_sources.KmsKey) or source.outer is None:
+        return None
+    try:
+        return envelopes.unwrap(source.outer, envelopes.WrappedKey.parse(key_fields[-1]), binding)[
+            0
+        ]
+    except errors.WrongKey as error:
+        raise errors.NotAuthentic("an outer key is not the one that its key fields name") from error
 
 
 def _check_place(draft: envelopes.UploadDraft, upload: records.Upload) -> None:

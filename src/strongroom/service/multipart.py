@@ -17,13 +17,14 @@ from strongroom import errors
 from strongroom.crypto import body as bodies
 from strongroom.crypto import digests, geometry, marks
 from strongroom.crypto import envelope as envelopes
-from strongroom.keyring import sources
+from strongroom.keyring import kms_sources, sources
 from strongroom.service import conditions, objects
 from strongroom.store import records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from strongroom.keyring import kms
     from strongroom.service import encryption, facets, transfer
     from strongroom.store import catalog
 
@@ -51,11 +52,19 @@ class NamedPart:
 
 @dataclass(frozen=True, slots=True)
 class ListedPart:
-    """A part with the checksums to show, and the mode of its upload."""
+    """A part with the checksums to show."""
 
     part: records.Part
     checksums: Mapping[str, bytes]
-    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """What a part that was just stored is told: the part, and how its upload is encrypted."""
+
+    part: records.Part
+    checksums: Mapping[str, bytes]
+    protection: sources.Protection
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,7 @@ class Completed:
 
     etag: str
     version_id: str
-    mode: str
+    protection: sources.Protection
     checksums: Mapping[str, bytes]
     checksum_type: str
 
@@ -122,19 +131,21 @@ class Multipart:
         tags: dict[str, str],
         checksum: str | None,
         checksum_type: str | None,
+        wish: kms_sources.Wish | None = None,
         bucket_made_ms: int | None = None,
     ) -> records.Upload:
         """Open an upload. `checksum` None: parts may bring any checksum or none.
 
-        `bucket_made_ms` is as for `Objects.put`.
+        `wish` and `bucket_made_ms` are as for `Objects.put`.
 
         Raises:
             BucketNotFound: there is no such bucket.
+            KmsError: the KMS refuses, or cannot be asked.
             ChecksumTypeMismatch: algorithm and type do not go together.
         """
         kind = checksum_type_of(checksum or objects.DEFAULT_CHECKSUM, checksum_type)
         upload_id = base64.urlsafe_b64encode(self._random_bytes(_UPLOAD_ID_BYTES)).decode()
-        locked = self._encryption.lock(bucket, key, customer)
+        locked = await self._encryption.lock(bucket, key, customer, wish)
         draft = envelopes.UploadDraft.seal(
             upload_id=upload_id,
             binding=locked.binding,
@@ -163,6 +174,10 @@ class Multipart:
         await self._catalog.create_upload(upload)
         return upload
 
+    def protection(self, upload: records.Upload) -> sources.Protection:
+        """Return how an upload is encrypted, as far as answers tell it."""
+        return self._encryption.protection_of(upload)
+
     async def put_part(
         self,
         bucket: str,
@@ -172,29 +187,31 @@ class Multipart:
         incoming: transfer.Incoming,
         *,
         customer: sources.CustomerKey | None,
-    ) -> ListedPart:
+        caller: kms.Caller = kms_sources.NOBODY,
+    ) -> Uploaded:
         """Store one part, in place of an earlier one of its number.
 
         Raises:
             UploadNotFound: the upload is not open (any more).
-            PartKeyMissing, PartKeyMismatch: see `Encryption.unlock_upload`.
+            PartKeyMissing, PartKeyMismatch, KmsError: see `Encryption.unlock_upload`.
             ChecksumTypeMismatch: the part's checksum is not the upload's.
             BadBody, StoreFull, StoreFailed: as for an object.
         """
         if incoming.length > MAX_PART_BYTES:
             raise errors.ObjectTooLarge(incoming.length, MAX_PART_BYTES)
         upload = await self._catalog.upload(bucket, key, upload_id)
-        data_key = self._encryption.unlock_upload(upload, customer)
+        keys = await self._encryption.unlock_upload(upload, customer, caller)
         algorithm = upload.checksum_algorithm
         if algorithm and incoming.checksum and incoming.checksum != algorithm:
             raise errors.ChecksumTypeMismatch(algorithm, incoming.checksum)
         plain_etag = upload.mode == sources.SERVER_MODE
         async with self._transfer.receive(
             incoming,
-            data_key,
+            keys.data_key,
             number,
             checksums=(algorithm or objects.DEFAULT_CHECKSUM,),
             md5=plain_etag,
+            outer_key=keys.outer_key,
         ) as received:
             row = received.part
             part = records.Part(
@@ -205,7 +222,7 @@ class Multipart:
                 modified_ms=self._clock_ms(),
                 digest=row.digest,
                 sealed_checksums=bodies.seal_part_checksums(
-                    data_key.body_key(),
+                    keys.data_key.body_key(),
                     upload_id,
                     row.number,
                     row.blob_id,
@@ -218,7 +235,7 @@ class Multipart:
             await received.commit(self._catalog.put_part(upload, part, received.blob))
         self._displaced()
         shown = incoming.checksum or algorithm or objects.DEFAULT_CHECKSUM
-        return ListedPart(part, {shown: row.checksums[shown]}, upload.mode)
+        return Uploaded(part, {shown: row.checksums[shown]}, keys.protection)
 
     async def parts(
         self, bucket: str, key: str, upload_id: str, *, after: int, limit: int
@@ -231,9 +248,7 @@ class Multipart:
         upload = await self._catalog.upload(bucket, key, upload_id)
         body_key = self._encryption.open_escrow(upload).body_key
         rows = await self._catalog.parts(upload_id, after=after, limit=limit)
-        return upload, [
-            ListedPart(part, _part_checksums(upload, body_key, part), upload.mode) for part in rows
-        ]
+        return upload, [ListedPart(part, _part_checksums(upload, body_key, part)) for part in rows]
 
     async def complete(
         self,
@@ -243,6 +258,7 @@ class Multipart:
         named: Sequence[NamedPart],
         *,
         customer: sources.CustomerKey | None,
+        caller: kms.Caller = kms_sources.NOBODY,
         announced: Mapping[str, bytes],
         announced_type: str | None = None,
         announced_size: int | None = None,
@@ -251,10 +267,13 @@ class Multipart:
         """Make an object of the named parts.
 
         A repeated Complete of a completed upload is answered as the first was.
-        `customer` serves that answer only: the first Complete needs no key.
+        `customer` serves that answer only: the first Complete needs no key. Under a
+        KMS key the caller must be allowed to use it (source: S3 user guide, "Multipart
+        upload API and permissions").
 
         Raises:
             UploadNotFound: the upload is not open and was not completed.
+            KmsError: the KMS refuses this caller, or cannot be asked.
             InvalidPart, InvalidPartOrder, PartTooSmall: see there.
             ChecksumTypeMismatch: a checksum of another type is announced.
             DigestMismatch: the whole object's checksum is not the announced one.
@@ -263,9 +282,11 @@ class Multipart:
         try:
             upload = await self._catalog.upload(bucket, key, upload_id)
         except errors.UploadNotFound:
-            return await self._answer_again(bucket, key, upload_id, named, customer)
+            return await self._answer_again(bucket, key, upload_id, named, customer, caller)
         if announced_type is not None and announced_type != upload.checksum_type:
             raise errors.ChecksumTypeMismatch(upload.checksum_type, announced_type)
+        if upload.mode in sources.KMS_MODES:
+            await self._encryption.unlock_upload(upload, None, caller)
         opened = self._encryption.open_escrow(upload)
         uploaded = {part.number: part for part in await self._catalog.parts(upload_id)}
         chosen = self._choose(named, uploaded)
@@ -287,7 +308,7 @@ class Multipart:
             opened.draft.wrapped,
             opened.head_key,
             body=bodies.encode(
-                bodies.BodyRecord(geometry.SEGMENT_BYTES, 1, rows),
+                bodies.BodyRecord(geometry.SEGMENT_BYTES, opened.layers, rows),
                 opened.body_key,
                 self._random_bytes,
             ),
@@ -309,11 +330,12 @@ class Multipart:
             await self._catalog.complete_upload(upload, final, chosen, when.guard(bucket, key))
         except errors.UploadNotFound:
             # Two Completes ran at once and the other was first.
-            return await self._answer_again(bucket, key, upload_id, named, customer)
+            return await self._answer_again(bucket, key, upload_id, named, customer, caller)
         self._displaced()
         version = final.version
+        protection = self._encryption.protection_of(upload)
         return Completed(
-            version.etag, version.version_id, version.mode, checksums, upload.checksum_type
+            version.etag, version.version_id, protection, checksums, upload.checksum_type
         )
 
     async def abort(self, bucket: str, key: str, upload_id: str) -> None:
@@ -332,6 +354,7 @@ class Multipart:
         upload_id: str,
         named: Sequence[NamedPart],
         customer: sources.CustomerKey | None,
+        caller: kms.Caller,
     ) -> Completed:
         done = await self._catalog.completion(bucket, key, upload_id)
         if done is None or not _make(named, done.etag):
@@ -343,11 +366,14 @@ class Multipart:
             raise errors.UploadNotFound(upload_id) from error
         if stored.version.generation != done.generation:
             raise errors.UploadNotFound(upload_id)
-        mode = stored.version.mode
-        if mode == sources.CUSTOMER_MODE and customer is None:
-            return Completed(done.etag, done.version_id, mode, {}, "")
-        head = self._encryption.unlock(stored, customer).head
-        return Completed(done.etag, done.version_id, mode, head.checksums, head.checksum_type)
+        if stored.version.mode == sources.CUSTOMER_MODE and customer is None:
+            protection = sources.PLAIN_PROTECTIONS[sources.CUSTOMER_MODE]
+            return Completed(done.etag, done.version_id, protection, {}, "")
+        opened = await self._encryption.unlock(stored, customer, caller)
+        head = opened.head
+        return Completed(
+            done.etag, done.version_id, opened.protection, head.checksums, head.checksum_type
+        )
 
     @staticmethod
     def _choose(

@@ -12,13 +12,14 @@ from strongroom import errors
 from strongroom.crypto import body as bodies
 from strongroom.crypto import digests, geometry, marks
 from strongroom.crypto import envelope as envelopes
-from strongroom.keyring import sources
+from strongroom.keyring import kms_sources, sources
 from strongroom.service import conditions, facets
 from strongroom.store import records
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
+    from strongroom.keyring import kms
     from strongroom.service import encryption, transfer
     from strongroom.store import catalog
 
@@ -43,12 +44,14 @@ class Found:
         version: its row.
         head: what its envelope seals: checksums, content headers, user metadata.
         tags: how many tags it has.
+        protection: how it is encrypted.
         part_checksums: those of the part that was asked for by its number.
     """
 
     version: records.Version
     head: envelopes.Head
     tags: int
+    protection: sources.Protection
     part_checksums: Mapping[str, bytes] | None = None
 
 
@@ -98,28 +101,36 @@ class Objects:
         customer: sources.CustomerKey | None,
         content: facets.Content,
         tags: dict[str, str],
+        wish: kms_sources.Wish | None = None,
         when: conditions.Conditions = conditions.NONE,
         bucket_made_ms: int | None = None,
     ) -> Found:
         """Store a body as the current version of a key.
 
-        Returns when it is durable. On any failure nothing of it is left.
+        Returns when it is durable. On any failure nothing of it is left. It is sealed
+        under the customer's key, or one of the KMS's if `wish` says so, or the store's.
         `bucket_made_ms` is when the bucket was made that the caller may write to:
         another of its name, made meanwhile, is not that bucket.
 
         Raises:
             BucketNotFound: there is no such bucket (any more).
             BadBody: the body is not the one that was announced.
+            KmsError: the KMS refuses, or cannot be asked.
             PreconditionFailed, ObjectNotFound: a condition does not hold.
             StoreFull, StoreFailed: it could not be kept.
         """
         if incoming.length > MAX_OBJECT_BYTES:
             raise errors.ObjectTooLarge(incoming.length, MAX_OBJECT_BYTES)
-        locked = self._encryption.lock(bucket, key, customer)
+        locked = await self._encryption.lock(bucket, key, customer, wish)
         plain_etag = locked.binding.mode == sources.SERVER_MODE
         checksum = incoming.checksum or DEFAULT_CHECKSUM
         async with self._transfer.receive(
-            incoming, locked.data_key, 1, checksums=(checksum,), md5=plain_etag
+            incoming,
+            locked.data_key,
+            1,
+            checksums=(checksum,),
+            md5=plain_etag,
+            outer_key=locked.outer_key,
         ) as received:
             etag = etag_of(received, self._random_bytes)
             head = envelopes.Head(
@@ -135,7 +146,7 @@ class Objects:
                 locked.wrapped,
                 locked.head_key,
                 body=bodies.encode(
-                    bodies.BodyRecord(geometry.SEGMENT_BYTES, 1, (received.part,)),
+                    bodies.BodyRecord(geometry.SEGMENT_BYTES, locked.layers, (received.part,)),
                     locked.data_key.body_key(),
                     self._random_bytes,
                 ),
@@ -151,7 +162,7 @@ class Objects:
             )
             await received.commit(self._catalog.put_version(draft, when.guard(bucket, key)))
         self._displaced()
-        return Found(draft.version, head, len(tags))
+        return Found(draft.version, head, len(tags), locked.protection)
 
     async def head(
         self,
@@ -159,6 +170,7 @@ class Objects:
         key: str,
         *,
         customer: sources.CustomerKey | None,
+        caller: kms.Caller = kms_sources.NOBODY,
         extent: facets.Extent | None = None,
         when: conditions.Conditions = conditions.NONE,
     ) -> Found:
@@ -166,23 +178,28 @@ class Objects:
 
         Raises:
             ObjectNotFound: there is none.
-            KeyRequired, KeyNotApplicable, WrongKey, NotAuthentic: see `Encryption.unlock`.
+            KeyRequired, KeyNotApplicable, WrongKey, KmsError, NotAuthentic: see `Encryption.unlock`.
             PreconditionFailed, NotModified: a condition says so.
         """
-        opened = await self.unlock(bucket, key, customer)
+        opened = await self.unlock(bucket, key, customer, caller)
         when.check_read(opened.stored.version)
         return self._found(opened, extent)
 
     async def unlock(
-        self, bucket: str, key: str, customer: sources.CustomerKey | None
+        self,
+        bucket: str,
+        key: str,
+        customer: sources.CustomerKey | None,
+        caller: kms.Caller = kms_sources.NOBODY,
     ) -> encryption.Unlocked:
         """Look an object up and open its envelope.
 
         Raises:
             ObjectNotFound: there is none.
-            KeyRequired, KeyNotApplicable, WrongKey, NotAuthentic: see `Encryption.unlock`.
+            KeyRequired, KeyNotApplicable, WrongKey, KmsError, NotAuthentic: see `Encryption.unlock`.
         """
-        return self._encryption.unlock(await self._catalog.current(bucket, key), customer)
+        stored = await self._catalog.current(bucket, key)
+        return await self._encryption.unlock(stored, customer, caller)
 
     async def get(
         self,
@@ -190,6 +207,7 @@ class Objects:
         key: str,
         *,
         customer: sources.CustomerKey | None,
+        caller: kms.Caller = kms_sources.NOBODY,
         extent: facets.Extent | None = None,
         when: conditions.Conditions = conditions.NONE,
     ) -> Opened:
@@ -197,14 +215,14 @@ class Objects:
 
         Raises:
             ObjectNotFound: there is none.
-            KeyRequired, KeyNotApplicable, WrongKey, NotAuthentic: see `Encryption.unlock`;
+            KeyRequired, KeyNotApplicable, WrongKey, KmsError, NotAuthentic: see `Encryption.unlock`;
                 the last also if the first bytes to be sent are damaged.
             RangeNotSatisfiable, PartNotThere: the extent lies outside.
             PreconditionFailed, NotModified: a condition says so.
             BlobMissing, StoreFailed: the bytes cannot be read.
         """
         for tries_left in reversed(range(_TRIES)):
-            opened = await self.unlock(bucket, key, customer)
+            opened = await self.unlock(bucket, key, customer, caller)
             version = opened.stored.version
             when.check_read(version)
             start, end = 0, version.size
@@ -223,14 +241,18 @@ class Objects:
         raise AssertionError("the last try returns or raises")
 
     async def parts(
-        self, bucket: str, key: str, customer: sources.CustomerKey | None
+        self,
+        bucket: str,
+        key: str,
+        customer: sources.CustomerKey | None,
+        caller: kms.Caller = kms_sources.NOBODY,
     ) -> tuple[Found, list[Mapping[str, bytes]]]:
         """Return what `head` does, and the checksums of each part that can be asked for.
 
         Raises:
             what `unlock` raises.
         """
-        opened = await self.unlock(bucket, key, customer)
+        opened = await self.unlock(bucket, key, customer, caller)
         found = self._found(opened, None)
         if not opened.head.visible_parts:
             return found, []
@@ -264,7 +286,7 @@ class Objects:
                 if not ref.place
             }
             by_id = {ref.blob_id: ref for ref in refs}
-            sending = self._transfer.send(by_id, inline, body, opened.data_key, start, end)
+            sending = self._transfer.send(by_id, inline, body, opened.keys, start, end)
             async with contextlib.aclosing(sending):
                 async for piece in sending:
                     yield piece
@@ -279,7 +301,7 @@ class Objects:
             row = rows[extent.number - 1]
             part_checksums = {name: row[name] for name in opened.head.checksums if name in row}
         tags = len(self._encryption.open_marks(opened.stored).tags)
-        return Found(opened.stored.version, opened.head, tags, part_checksums)
+        return Found(opened.stored.version, opened.head, tags, opened.protection, part_checksums)
 
     async def find(self, bucket: str, key: str) -> records.Version:
         """Return an object's row; no key is needed, and nothing sealed is told.

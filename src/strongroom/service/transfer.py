@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from strongroom import errors
 from strongroom.crypto import body as bodies
-from strongroom.crypto import digests, geometry, segments
+from strongroom.crypto import digests, geometry, layers
+from strongroom.service import streams
 from strongroom.store import records
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     )
     from concurrent import futures
 
-    from strongroom.crypto import envelope
+    from strongroom.crypto import envelope, segments
     from strongroom.store import blobs as ports
     from strongroom.store import catalog
 
@@ -152,7 +153,7 @@ class _Intake:
     def __init__(
         self,
         incoming: Incoming,
-        sealer: segments.Sealer,
+        sealer: segments.Sealer | layers.DualSealer,
         writer: Callable[[], ports.BlobWriter],
         running: digests.Running,
     ) -> None:
@@ -267,6 +268,7 @@ class Transfer:
         *,
         checksums: Sequence[str],
         md5: bool,
+        outer_key: envelope.DataKey | None = None,
     ) -> AsyncIterator[Received]:
         """Take a body in, check it, and leave it in a durable blob that nothing refers to yet.
 
@@ -278,6 +280,7 @@ class Transfer:
             part_number: 1 to 10,000; 1 for a body in one piece.
             checksums: algorithms to compute, besides those that `incoming` announces.
             md5: whether `Received.md5` is wanted.
+            outer_key: what it is sealed under once more; None for one layer.
 
         Raises:
             BadBody: it is not the body that was announced.
@@ -285,11 +288,12 @@ class Transfer:
         """
         blob_id = self._random_bytes(records.BLOB_ID_BYTES)
         ciphertext = digests.ciphertext_crc()
-        sealer = segments.Sealer(
-            data_key.stream_key(),
-            segments.stream_aad(blob_id, part_number),
-            salt=self._random_bytes(segments.STREAM_SALT_BYTES),
-            nonce_prefix=self._random_bytes(segments.NONCE_PREFIX_BYTES),
+        sealer = layers.make_sealer(
+            data_key,
+            outer_key,
+            blob_id,
+            part_number,
+            random_bytes=self._random_bytes,
             observe=ciphertext.update,
         )
         named = [incoming.checksum] if incoming.checksum else []
@@ -298,7 +302,7 @@ class Transfer:
             md5=md5 or incoming.md5 is not None,
             sha256=incoming.sha256 is not None,
         )
-        sealed_bytes = geometry.sealed_size(incoming.length)
+        sealed_bytes = layers.sealed_size(incoming.length, 1 if outer_key is None else 2)
         small = incoming.length <= INLINE_BYTES
         inline = _InlineWriter(blob_id)
         intake = _Intake(
@@ -366,7 +370,7 @@ class Transfer:
         refs: Mapping[bytes, records.BlobRef],
         inline: Mapping[bytes, bytes],
         body: bodies.SealedBody,
-        data_key: envelope.DataKey,
+        keys: Sequence[envelope.DataKey],
         start: int,
         end: int,
     ) -> AsyncGenerator[bytes | bytearray]:
@@ -376,7 +380,7 @@ class Transfer:
             refs: where the body's blobs lie, by blob id; pinned by the caller.
             inline: the bytes of those that lie in the catalog.
             body: its record.
-            data_key: what it is sealed under.
+            keys: the data key of each layer, from the inside.
             start: first byte wanted.
             end: one past the last.
 
@@ -384,8 +388,8 @@ class Transfer:
             NotAuthentic: a blob is not what was written.
             BlobMissing: a blob is gone.
         """
-        if body.layers != 1:
-            raise errors.NotAuthentic("the body record names layers that nothing here writes")
+        if body.layers != len(keys):
+            raise errors.NotAuthentic("the body record has other layers than the envelope has keys")
         sizes = [part.plain_bytes for part in body.parts]
         if start == end:
             # An empty body has one segment, which is verified all the same.
@@ -393,9 +397,7 @@ class Transfer:
         else:
             found = geometry.locate(sizes, start, end)
         for part in found:
-            sending = self._send_part(
-                refs, inline, body, part.index, data_key, part.start, part.end
-            )
+            sending = self._send_part(refs, inline, body, part.index, keys, part.start, part.end)
             # Closed by us: else whoever stops early would let go of the blob at some later time.
             async with contextlib.aclosing(sending):
                 async for piece in sending:
@@ -407,25 +409,23 @@ class Transfer:
         inline: Mapping[bytes, bytes],
         body: bodies.SealedBody,
         index: int,
-        data_key: envelope.DataKey,
+        keys: Sequence[envelope.DataKey],
         start: int,
         end: int,
     ) -> AsyncGenerator[bytes | bytearray]:
         part = body.parts[index]
         ref = refs.get(part.blob_id)
-        if ref is None or ref.size != geometry.sealed_size(part.plain_bytes, body.segment_bytes):
+        sealed_bytes = layers.sealed_size(part.plain_bytes, body.layers, body.segment_bytes)
+        if ref is None or ref.size != sealed_bytes:
             raise errors.NotAuthentic("the body record and the catalog differ about a blob")
-        aad = segments.stream_aad(part.blob_id, part.number)
         if not ref.place:
             sealed = inline[ref.blob_id]
             if len(sealed) != ref.size:
                 raise errors.NotAuthentic("an inline blob has another length than was written")
-            opened = segments.Opener(
-                data_key.stream_key(), aad, sealed[: geometry.HEADER_BYTES], body.segment_bytes
-            ).open_all(sealed)
+            opened = layers.open_all(keys, part.blob_id, part.number, sealed, body.segment_bytes)
             yield bytes(memoryview(opened)[start:end])
             return
-        run = _Run(self._blobs, ref, part.plain_bytes, body.segment_bytes, data_key, aad)
+        run = streams.open_part(self._blobs, ref, part, body.segment_bytes, keys)
         plan = geometry.plan(start, end, part.plain_bytes, body.segment_bytes)
         first = plan.first_segment
         trim, left = plan.trim_head, end - start
@@ -452,49 +452,6 @@ class Transfer:
             with contextlib.suppress(Exception):
                 await _to_the_end(reading)
             run.close()
-
-
-class _Run:
-    """Reads and opens runs of whole segments of one blob; used by one thread at a time."""
-
-    def __init__(
-        self,
-        blobs: ports.Blobs,
-        ref: records.BlobRef,
-        plain_bytes: int,
-        segment_bytes: int,
-        data_key: envelope.DataKey,
-        aad: bytes,
-    ) -> None:
-        self._blobs = blobs
-        self._ref = ref
-        self._segment_bytes = segment_bytes
-        self._final = geometry.segment_count(plain_bytes, segment_bytes) - 1
-        self._data_key = data_key
-        self._aad = aad
-        self._reader: ports.BlobReader | None = None
-        self._opener: segments.Opener | None = None
-
-    def open_from(self, first: int, last: int) -> bytes | bytearray:
-        """Return the plaintext of segments `first` to `last`."""
-        start = first * self._segment_bytes
-        sealed = bytearray(min((last + 1) * self._segment_bytes, self._ref.size) - start)
-        if self._reader is None:
-            self._reader = self._blobs.open(self._ref.place)
-        self._reader.read_into(start, memoryview(sealed))
-        if self._opener is None:
-            header = sealed[: geometry.HEADER_BYTES]
-            if first:
-                self._reader.read_into(0, memoryview(header))
-            self._opener = segments.Opener(
-                self._data_key.stream_key(), self._aad, bytes(header), self._segment_bytes
-            )
-        return self._opener.open_run(first, self._final, memoryview(sealed))
-
-    def close(self) -> None:
-        """Let go of the blob."""
-        if self._reader is not None:
-            self._reader.close()
 
 
 async def _to_the_end(work: asyncio.Future[_Answer]) -> _Answer:

@@ -7,7 +7,7 @@ from typing import Final
 from strongroom import errors
 from strongroom.access.actions import Action
 from strongroom.dialects.operation import Body, Call, Refused, Result, operation
-from strongroom.dialects.s3 import facets, services
+from strongroom.dialects.s3 import bucket_encryption, facets, modes, services
 
 MAX_BUCKETS: Final = 10_000
 """Buckets in one answer. Source: S3 API reference, ListBuckets."""
@@ -41,7 +41,9 @@ async def create_bucket(call: Call) -> Result:
             name,
             owner=call.principal.user_id,
             region=region,
-            settings={facets.BLOCKED_MODES: "SSE-C"} if services.of(call).block_sse_c else {},
+            settings={modes.DOCUMENT: bucket_encryption.blocking()}
+            if services.of(call).block_sse_c
+            else {},
         )
     except errors.BucketExists as error:
         if error.owner != call.principal.user_id:

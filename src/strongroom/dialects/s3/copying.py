@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.access.actions import Action
 from strongroom.dialects.operation import Call, Refused, Result, operation
-from strongroom.dialects.s3 import facets, objects, services, tags
+from strongroom.dialects.s3 import facets, modes, objects, services, tags
 from strongroom.service import copying
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def _source(call: Call) -> copying.Source:
         key,
         facets.customer_key(params, prefix="CopySource", writing=False),
         facets.copy_conditions(params, call.now_ms),
+        modes.caller(call.principal),
     )
 
 
@@ -59,10 +60,8 @@ def _directive(params: dict[str, Any], what: str) -> str:
 async def copy_object(call: Call) -> Result:
     params = call.params
     source = _source(call)
-    customer = facets.customer_key(params, writing=True)
-    objects.check_mode(params)
+    choice = modes.choose(call)
     objects.check_write(params)
-    facets.check_blocked(call.place, customer)
     directive = _directive(params, "metadata")
     tagging = _directive(params, "tagging")
     itself = (source.bucket, source.key) == (call.place.name, params["Key"])
@@ -80,7 +79,8 @@ async def copy_object(call: Call) -> Result:
             bucket=call.place.name,
             key=params["Key"],
             owner=call.principal.user_id,
-            customer=customer,
+            customer=choice.customer,
+            wish=choice.wish,
             content=facets.content(params) if directive == "REPLACE" else None,
             own_headers=facets.own_content(params),
             tags=tags.of_header(params) if tagging == "REPLACE" else None,
@@ -97,7 +97,7 @@ async def copy_object(call: Call) -> Result:
             **facets.checksum_reply(found.head.checksums, found.head.checksum_type),
         },
         **facets.version_reply(version),
-        **facets.encryption_reply(version.mode, params),
+        **modes.reply(found.protection, params),
     }
 
 
@@ -105,9 +105,9 @@ async def copy_object(call: Call) -> Result:
 async def upload_part_copy(call: Call) -> Result:
     params = call.params
     source = _source(call)
-    customer = facets.customer_key(params, writing=True)
+    customer = modes.part_key(call)
     number = facets.part_number(params)
-    listed = await services.of(call).copying.copy_part(
+    stored = await services.of(call).copying.copy_part(
         source,
         call.place.name,
         params["Key"],
@@ -118,9 +118,9 @@ async def upload_part_copy(call: Call) -> Result:
     )
     return {
         "CopyPartResult": {
-            "ETag": facets.quoted(listed.part.etag),
-            "LastModified": facets.moment(listed.part.modified_ms),
-            **facets.checksum_reply(listed.checksums, ""),
+            "ETag": facets.quoted(stored.part.etag),
+            "LastModified": facets.moment(stored.part.modified_ms),
+            **facets.checksum_reply(stored.checksums, ""),
         },
-        **facets.encryption_reply(listed.mode, params),
+        **modes.reply(stored.protection, params),
     }

@@ -57,9 +57,6 @@ CHECKSUM_MEMBERS: Final = {
 _CHECKSUM_HEADER: Final = "x-amz-checksum-"
 _NO_CHECKSUM: Final = frozenset({"algorithm", "type", "mode"})
 
-CUSTOMER_MODE: Final = sources.CUSTOMER_MODE
-BLOCKED_MODES: Final = "blocked-encryption-types"
-"""Bucket setting: modes that writes may not use, separated by commas."""
 _MAX_INTEGER = 2**31 - 1
 _TOKEN_VERSION = b"1"
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -119,33 +116,8 @@ def customer_key(
     return sources.CustomerKey(secret.SecretKey(raw))
 
 
-def check_blocked(bucket: records.Bucket, customer: sources.CustomerKey | None) -> None:
-    """Refuse a customer's key where the bucket blocks them.
-
-    Source: S3 user guide, "Blocking or unblocking SSE-C for a general purpose
-    bucket": uploads with customer keys get 403.
-
-    Raises:
-        Refused: the bucket's settings block this mode.
-    """
-    if customer is not None and CUSTOMER_MODE in bucket.settings.get(BLOCKED_MODES, "").split(","):
-        raise Refused(
-            "AccessDenied", "The bucket blocks server-side encryption with customer-provided keys."
-        )
-
-
 def _bad_triple(text: str) -> Refused:
     return Refused("InvalidArgument", text, ArgumentName=_SSE)
-
-
-def encryption_reply(mode: str, params: Mapping[str, Any]) -> Result:
-    """Say how an object is encrypted; for SSE-C by echoing what the request brought."""
-    if mode == sources.CUSTOMER_MODE:
-        return {
-            "SSECustomerAlgorithm": ALGORITHM,
-            "SSECustomerKeyMD5": params.get("SSECustomerKeyMD5"),
-        }
-    return {"ServerSideEncryption": ALGORITHM}
 
 
 def content(params: Mapping[str, Any]) -> facets.Content:

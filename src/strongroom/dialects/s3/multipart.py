@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from strongroom.access.actions import Action
 from strongroom.crypto import digests
 from strongroom.dialects.operation import Body, Call, Refused, Result, operation
-from strongroom.dialects.s3 import facets, objects, services, tags
+from strongroom.dialects.s3 import facets, modes, objects, services, tags
+from strongroom.keyring import sources
 from strongroom.service import multipart
 from strongroom.service import objects as stored
 
@@ -20,10 +21,8 @@ _TYPES: Final = frozenset({stored.FULL_OBJECT, stored.COMPOSITE})
 @operation("CreateMultipartUpload", action=Action.PUT_OBJECT)
 async def create_multipart_upload(call: Call) -> Result:
     params = call.params
-    customer = facets.customer_key(params, writing=True)
-    objects.check_mode(params)
+    choice = modes.choose(call)
     objects.check_write(params)
-    facets.check_blocked(call.place, customer)
     named, kind = params.get("ChecksumAlgorithm"), params.get("ChecksumType")
     if kind is not None and named is None:
         raise Refused(
@@ -40,7 +39,8 @@ async def create_multipart_upload(call: Call) -> Result:
         call.place.name,
         params["Key"],
         owner=call.principal.user_id,
-        customer=customer,
+        customer=choice.customer,
+        wish=choice.wish,
         content=facets.content(params),
         tags=tags.of_header(params),
         checksum=algorithm,
@@ -51,7 +51,7 @@ async def create_multipart_upload(call: Call) -> Result:
         "Bucket": upload.bucket,
         "Key": upload.key,
         "UploadId": upload.upload_id,
-        **facets.encryption_reply(upload.mode, params),
+        **modes.reply(services.of(call).multipart.protection(upload), params),
     }
     if upload.checksum_algorithm:
         reply["ChecksumAlgorithm"] = upload.checksum_algorithm
@@ -73,21 +73,22 @@ def _check_type(algorithm: str, kind: str) -> None:
 @operation("UploadPart", action=Action.PUT_OBJECT, body=Body.STREAM)
 async def upload_part(call: Call) -> Result:
     params = call.params
-    customer = facets.customer_key(params, writing=True)
+    customer = modes.part_key(call)
     number = facets.part_number(params)
     assert call.incoming is not None, "UploadPart is declared with a streamed body"
-    listed = await services.of(call).multipart.put_part(
+    stored_part = await services.of(call).multipart.put_part(
         call.place.name,
         params["Key"],
         params["UploadId"],
         number,
         call.incoming,
         customer=customer,
+        caller=modes.caller(call.principal),
     )
     return {
-        "ETag": facets.quoted(listed.part.etag),
-        **facets.checksum_reply(listed.checksums, ""),
-        **facets.encryption_reply(listed.mode, params),
+        "ETag": facets.quoted(stored_part.part.etag),
+        **facets.checksum_reply(stored_part.checksums, ""),
+        **modes.reply(stored_part.protection, params),
     }
 
 
@@ -156,6 +157,7 @@ async def complete_multipart_upload(call: Call) -> Result:
         params["UploadId"],
         [_named(part) for part in parts],
         customer=customer,
+        caller=modes.caller(call.principal),
         announced=_announced(params),
         announced_type=kind,
         announced_size=params.get("MpuObjectSize"),
@@ -171,8 +173,8 @@ async def complete_multipart_upload(call: Call) -> Result:
         "ETag": facets.quoted(done.etag),
         **facets.checksum_reply(done.checksums, done.checksum_type, len(parts)),
     }
-    if done.mode != facets.CUSTOMER_MODE:
-        reply["ServerSideEncryption"] = facets.ALGORITHM
+    if done.protection.mode != sources.CUSTOMER_MODE:
+        reply |= modes.reply(done.protection, {})
     return reply
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from strongroom import errors
 from strongroom.access.actions import Action
 from strongroom.dialects.operation import Body, Call, Refused, Result, operation
-from strongroom.dialects.s3 import facets, faults, services, tags
+from strongroom.dialects.s3 import facets, faults, modes, services, tags
 from strongroom.service import facets as stored_facets
 from strongroom.wire import binding
 
@@ -22,9 +22,6 @@ MAX_DELETES = 1000
 """Keys in one DeleteObjects. Source: S3 API reference, DeleteObjects."""
 
 UNSERVED: Final = {
-    "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
-    "SSEKMSEncryptionContext": "x-amz-server-side-encryption-context",
-    "BucketKeyEnabled": "x-amz-server-side-encryption-bucket-key-enabled",
     "ObjectLockMode": "x-amz-object-lock-mode",
     "ObjectLockRetainUntilDate": "x-amz-object-lock-retain-until-date",
     "ObjectLockLegalHoldStatus": "x-amz-object-lock-legal-hold",
@@ -34,7 +31,6 @@ UNSERVED: Final = {
 
 _OWN_ACL: Final = frozenset({"private", "bucket-owner-full-control"})
 _STORAGE_CLASS: Final = "STANDARD"
-_SERVER_MODES: Final = frozenset({facets.ALGORITHM})
 _GRANTS: Final = ("GrantFullControl", "GrantRead", "GrantReadACP", "GrantWriteACP")
 
 
@@ -53,39 +49,19 @@ def check_write(params: dict[str, Any]) -> None:
         raise Refused("InvalidStorageClass", StorageClassRequested=params["StorageClass"])
 
 
-def check_mode(params: dict[str, Any]) -> None:
-    """Refuse an encryption that the server does not do; after the customer's key was looked at.
-
-    Raises:
-        Refused: another mode than AES256.
-    """
-    mode = params.get("ServerSideEncryption")
-    if mode is None or mode in _SERVER_MODES:
-        return
-    if mode in ("aws:kms", "aws:kms:dsse"):
-        raise Refused("NotImplemented", Header="x-amz-server-side-encryption")
-    raise Refused(
-        "InvalidArgument",
-        "The encryption method specified is not supported",
-        ArgumentName="x-amz-server-side-encryption",
-        ArgumentValue=mode,
-    )
-
-
 @operation("PutObject", action=Action.PUT_OBJECT, body=Body.STREAM)
 async def put_object(call: Call) -> Result:
     params = call.params
-    customer = facets.customer_key(params, writing=True)
-    check_mode(params)
+    choice = modes.choose(call)
     check_write(params)
-    facets.check_blocked(call.place, customer)
     assert call.incoming is not None, "PutObject is declared with a streamed body"
     found = await services.of(call).objects.put(
         call.place.name,
         params["Key"],
         call.incoming,
         owner=call.principal.user_id,
-        customer=customer,
+        customer=choice.customer,
+        wish=choice.wish,
         content=facets.content(params),
         tags=tags.of_header(params),
         when=facets.read_conditions(params),
@@ -96,7 +72,7 @@ async def put_object(call: Call) -> Result:
         "ETag": facets.quoted(version.etag),
         **facets.version_reply(version),
         **facets.checksum_reply(found.head.checksums, found.head.checksum_type),
-        **facets.encryption_reply(version.mode, params),
+        **modes.reply(found.protection, params),
     }
 
 
@@ -107,7 +83,7 @@ def _found(found: objects.Found, params: dict[str, Any]) -> Result:
         "LastModified": facets.moment(version.modified_ms),
         "ETag": facets.quoted(version.etag),
         **facets.content_reply(head.content, head.metadata),
-        **facets.encryption_reply(version.mode, params),
+        **modes.reply(found.protection, params),
         **facets.version_reply(version),
     }
     if found.tags:
@@ -170,7 +146,8 @@ async def get_object(call: Call) -> Result:
     opened = await services.of(call).objects.get(
         call.place.name,
         params["Key"],
-        customer=facets.customer_key(params, writing=False),
+        customer=modes.read_key(call),
+        caller=modes.caller(call.principal),
         extent=extent,
         when=facets.read_conditions(params),
     )
@@ -188,7 +165,8 @@ async def head_object(call: Call) -> Result:
     found = await services.of(call).objects.head(
         call.place.name,
         params["Key"],
-        customer=facets.customer_key(params, writing=False),
+        customer=modes.read_key(call),
+        caller=modes.caller(call.principal),
         extent=extent,
         when=facets.read_conditions(params),
     )
@@ -207,7 +185,7 @@ async def get_object_attributes(call: Call) -> Result:
     if not wanted or not wanted <= _ATTRIBUTES:
         raise Refused("InvalidArgument", "Invalid attribute name specified.")
     found, parts = await services.of(call).objects.parts(
-        call.place.name, params["Key"], facets.customer_key(params, writing=False)
+        call.place.name, params["Key"], modes.read_key(call), modes.caller(call.principal)
     )
     version, head = found.version, found.head
     reply: Result = {

@@ -8,6 +8,7 @@ from typing import Final
 from strongroom.dialects import operation
 from strongroom.dialects.s3 import (
     acls,
+    bucket_encryption,
     buckets,
     copying,
     corrections,
@@ -24,7 +25,7 @@ MODEL: Final = model.load(
 )
 BINDINGS: Final = binding.compile_operations(MODEL, corrections.CORRECTIONS)
 HANDLERS: Final = operation.collect(
-    acls, buckets, copying, listing, multipart, objects, settings, tagging
+    acls, bucket_encryption, buckets, copying, listing, multipart, objects, settings, tagging
 )
 
 _LATER = "not in this release"

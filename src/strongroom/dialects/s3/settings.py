@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.access.actions import Action
 from strongroom.dialects.operation import Body, Call, Declared, Refused, Result
-from strongroom.dialects.s3 import services, tags
+from strongroom.dialects.s3 import bucket_encryption, modes, services, tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -119,6 +119,16 @@ def _owner_pays(document: dict[str, Any], _bucket: records.Bucket) -> Mapping[st
 
 
 DOCUMENTS: Final = (
+    Document(
+        modes.DOCUMENT,
+        ("GetBucketEncryption", "PutBucketEncryption", ""),
+        member="ServerSideEncryptionConfiguration",
+        reply="ServerSideEncryptionConfiguration",
+        reads=Action.GET_ENCRYPTION_CONFIGURATION,
+        writes=Action.PUT_ENCRYPTION_CONFIGURATION,
+        absent=bucket_encryption.UNSET,
+        check=bucket_encryption.check,
+    ),
     Document(
         "tagging",
         ("GetBucketTagging", "PutBucketTagging", "DeleteBucketTagging"),

@@ -1,0 +1,132 @@
+"""Reading sealed parts from their blobs, through one layer or two; blocking, for worker threads.
+
+A layer reads ranges of what lies below it: layer 1 of a plain part reads the blob, layer 1
+of a doubly sealed one reads layer 2, which reads the blob. Ranges compose, since what one
+layer calls ciphertext is the other's plaintext.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from strongroom.crypto import geometry, segments
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from strongroom.crypto import body as bodies
+    from strongroom.crypto import envelope
+    from strongroom.store import blobs as ports
+    from strongroom.store import records
+
+
+class _Below(Protocol):
+    """Bytes that can be read by range."""
+
+    def read(self, start: int, end: int) -> bytes | bytearray:
+        """Return bytes [start, end)."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the blob."""
+        ...
+
+
+class _Blob:
+    """The blob itself; opened when it is first read."""
+
+    def __init__(self, blobs: ports.Blobs, place: str) -> None:
+        self._blobs = blobs
+        self._place = place
+        self._reader: ports.BlobReader | None = None
+
+    def read(self, start: int, end: int) -> bytearray:
+        found = bytearray(end - start)
+        if self._reader is None:
+            self._reader = self._blobs.open(self._place)
+        self._reader.read_into(start, memoryview(found))
+        return found
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+
+
+class Layer:
+    """One stream; used by one thread at a time."""
+
+    def __init__(
+        self,
+        below: _Below,
+        plain_bytes: int,
+        segment_bytes: int,
+        data_key: envelope.DataKey,
+        aad: bytes,
+    ) -> None:
+        self._below = below
+        self._plain_bytes = plain_bytes
+        self._sealed_bytes = geometry.sealed_size(plain_bytes, segment_bytes)
+        self._segment_bytes = segment_bytes
+        self._final = geometry.segment_count(plain_bytes, segment_bytes) - 1
+        self._data_key = data_key
+        self._aad = aad
+        self._opener: segments.Opener | None = None
+
+    def open_from(self, first: int, last: int) -> bytes | bytearray:
+        """Return the plaintext of segments `first` to `last`.
+
+        Raises:
+            NotAuthentic: they are not what was sealed there.
+            BlobMissing, StoreFailed: the blob cannot be read.
+        """
+        start = first * self._segment_bytes
+        sealed = self._below.read(start, min((last + 1) * self._segment_bytes, self._sealed_bytes))
+        if self._opener is None:
+            header = (
+                self._below.read(0, geometry.HEADER_BYTES)
+                if first
+                else sealed[: geometry.HEADER_BYTES]
+            )
+            self._opener = segments.Opener(
+                self._data_key.stream_key(), self._aad, header, self._segment_bytes
+            )
+        return self._opener.open_run(first, self._final, sealed)
+
+    def read(self, start: int, end: int) -> bytes | bytearray:
+        """Return plaintext bytes [start, end), for the layer above; raises as `open_from`."""
+        plan = geometry.plan(start, end, self._plain_bytes, self._segment_bytes)
+        opened = self.open_from(plan.first_segment, plan.last_segment)
+        return opened[plan.trim_head : plan.trim_head + plan.plaintext_bytes]
+
+    def close(self) -> None:
+        """Let go of the blob; may be called twice."""
+        self._below.close()
+
+
+def open_part(
+    blobs: ports.Blobs,
+    ref: records.BlobRef,
+    part: bodies.ClearPart,
+    segment_bytes: int,
+    keys: Sequence[envelope.DataKey],
+) -> Layer:
+    """Return the innermost layer of a part that lies in a blob file; nothing is read yet.
+
+    Args:
+        blobs: where the file lies.
+        ref: the blob.
+        part: the part's row of the body record.
+        segment_bytes: from the body record.
+        keys: the data key of each layer, from the inside; at least one.
+    """
+    sizes = [part.plain_bytes]
+    for _ in keys[1:]:
+        sizes.append(geometry.sealed_size(sizes[-1], segment_bytes))
+    below: _Below = _Blob(blobs, ref.place)
+    for layer in range(len(keys), 1, -1):
+        below = Layer(below, sizes[layer - 1], segment_bytes, keys[layer - 1], _aad(part, layer))
+    return Layer(below, sizes[0], segment_bytes, keys[0], _aad(part, 1))
+
+
+def _aad(part: bodies.ClearPart, layer: int) -> bytes:
+    return segments.stream_aad(part.blob_id, part.number, layer)
