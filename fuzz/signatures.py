@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from fuzz import heads
 from strongroom.dialects.operation import Refused
-from strongroom.dialects.s3 import signature
+from strongroom.dialects.s3 import signature, signing
 
 if TYPE_CHECKING:
     from strongroom.wire import message
@@ -49,7 +49,7 @@ def run(data: bytes) -> str:
 
 def _verify(claim: signature.Claim, request: message.Request) -> None:
     """Verify as sent; where only the signature is wrong, again with the right one."""
-    keys = signature.SigningKeys()
+    keys = signing.SigningKeys()
     try:
         signature.verify(claim, request, SECRET, now=NOW, region=REGION, keys=keys)
     except Refused as refused:

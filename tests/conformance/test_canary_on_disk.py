@@ -172,6 +172,34 @@ class Play:
             self.ask("PUT", target, private, status=200)
             self.ask("PUT", target, public, status=400)
 
+    def forms(self):
+        boundary = "boundary"
+        s3 = self.running.boto3_client()
+        fields = {name.lower(): text for name, text in self.key.headers().items()}
+        made = s3.generate_presigned_post(
+            "attic",
+            "form",
+            Fields=fields,
+            Conditions=[{name: text} for name, text in fields.items()],
+        )["fields"]
+        s3.close()
+        bent = [made | {"key": "no"}, made | {"x-amz-meta-a": "b"}, made | {"signature": "no"}]
+        lacking = {name: text for name, text in made.items() if name != "key"}
+        for form, status in ((made, 204), (lacking, 400), *((form, 403) for form in bent)):
+            parts = "".join(
+                f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n'
+                for name, text in (*form.items(), ("file", "content"))
+            )
+            self.ask(
+                "POST",
+                "/attic",
+                {"Content-Type": f"multipart/form-data; boundary={boundary}"},
+                f"{parts}--{boundary}--\r\n".encode(),
+                status=status,
+                signed=False,
+            )
+        assert self.ask("GET", "/attic/form", status=200).body == b"content"
+
     def copies(self):
         from_large = {"x-amz-copy-source": "/attic/large"} | self.key.headers(COPY)
         self.ask("PUT", "/attic/copy", from_large | self.key.headers(), status=200)
@@ -327,6 +355,7 @@ class Play:
                 self.parts,
             ),
             *(self.mistakes, self.signatures, self.queries, self.plain_http, self.breaks),
+            self.forms,
         ):
             act()
 

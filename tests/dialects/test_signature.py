@@ -12,7 +12,7 @@ from botocore.credentials import Credentials
 
 from strongroom.crypto.secret import SecretKey
 from strongroom.dialects.operation import Refused
-from strongroom.dialects.s3 import signature
+from strongroom.dialects.s3 import signature, signing
 from strongroom.wire import message
 
 SECRET = "a+secret/of/forty+characters/0123456789ab"
@@ -55,7 +55,7 @@ def verify(request, *, secret=SECRET, after=timedelta(0), keys=None, **options):
         secret,
         now=claim.signed_at + after,
         region="us-east-1",
-        keys=keys or signature.SigningKeys(),
+        keys=keys or signing.SigningKeys(),
         **options,
     )
 
@@ -110,7 +110,7 @@ def test_a_presigned_claim_has_a_lifetime_and_a_token():
 def test_a_claim_and_what_holds_it_show_no_signature_and_no_key():
     request = sign(headers={"X-Amz-Security-Token": "token"})
     claim = signature.claim(request)
-    keys = signature.SigningKeys()
+    keys = signing.SigningKeys()
     verified = verify(request, keys=keys)
 
     shown = f"{claim!r} {verified!r} {keys!r}"
@@ -458,7 +458,7 @@ def test_a_host_that_is_not_signed_is_refused():
 
 
 def test_a_changed_secret_is_noticed_although_its_key_is_remembered():
-    keys = signature.SigningKeys()
+    keys = signing.SigningKeys()
     request = sign()
     verify(request, keys=keys)
 
@@ -467,7 +467,7 @@ def test_a_changed_secret_is_noticed_although_its_key_is_remembered():
 
 
 def test_only_so_many_keys_are_remembered_and_the_oldest_goes_first():
-    keys = signature.SigningKeys(size=2)
+    keys = signing.SigningKeys(size=2)
     claims = {region: signature.claim(sign(region=region)) for region in "abc"}
     first = {region: keys.derive(claims[region], b"s") for region in "aba"}
 
@@ -512,5 +512,5 @@ def test_times_are_compared_in_any_zone():
     now = claim.signed_at.astimezone(tz=datetime.now().astimezone().tzinfo)
 
     assert signature.verify(
-        claim, request, SECRET, now=now, region="us-east-1", keys=signature.SigningKeys()
+        claim, request, SECRET, now=now, region="us-east-1", keys=signing.SigningKeys()
     )

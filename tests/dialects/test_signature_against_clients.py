@@ -12,7 +12,7 @@ from botocore.credentials import Credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strongroom.dialects.s3 import signature
+from strongroom.dialects.s3 import signature, signing
 from strongroom.wire import message
 
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -55,7 +55,7 @@ def verify(request):
         SECRET,
         now=claim.signed_at,
         region="us-east-1",
-        keys=signature.SigningKeys(),
+        keys=signing.SigningKeys(),
     )
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from strongroom.dialects.operation import Refused
-from strongroom.dialects.s3 import signature
+from strongroom.dialects.s3 import signature, signing
 from strongroom.wire import chunked, message
 
 VECTORS = pathlib.Path(__file__).parent.parent / "vectors/sigv4"
@@ -37,7 +37,7 @@ def verify(vector, request):
         vector["secret_key"],
         now=datetime.fromisoformat(vector["now"]),
         region=vector["region"],
-        keys=signature.SigningKeys(),
+        keys=signing.SigningKeys(),
     )
 
 

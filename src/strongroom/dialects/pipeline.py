@@ -1,6 +1,6 @@
 """The one request path, in fixed order.
 
-    route → authenticate → find the bucket → authorise → bind → handle → reply
+    route → unfold → authenticate → find the bucket → authorise → bind → handle → reply
 
 A dialect supplies the steps that are a matter of syntax; the order, and that
 no step can be left out, is here.
@@ -89,6 +89,16 @@ class Dialect(Protocol):
         """Find out what the request means."""
         ...
 
+    async def unfold(
+        self, request: message.Request, routed: Routed
+    ) -> tuple[message.Request, Routed]:
+        """Make of a form the request that it stands for; others are returned as they are.
+
+        It comes before authentication because a form is signed in its fields. Of its body
+        no more than those are read.
+        """
+        ...
+
     async def authenticate(self, request: message.Request) -> Authentication:
         """Find out who sent it; anonymous requests have a principal too."""
         ...
@@ -157,6 +167,8 @@ class Pipeline:
             routed = self._dialect.route(request)
             outcome.operation = routed.name
             outcome.bucket, outcome.key = routed.bucket or "", routed.key or ""
+            request, routed = await self._dialect.unfold(request, routed)
+            outcome.key = routed.key or ""
             proof = await self._dialect.authenticate(request)
             outcome.access_key = proof.access_key
             outcome.response = await self._answer(request, routed, proof)

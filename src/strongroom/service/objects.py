@@ -119,7 +119,7 @@ class Objects:
             PreconditionFailed, ObjectNotFound: a condition does not hold.
             StoreFull, StoreFailed: it could not be kept.
         """
-        if incoming.length > MAX_OBJECT_BYTES:
+        if incoming.length > MAX_OBJECT_BYTES and not incoming.open_ended:
             raise errors.ObjectTooLarge(incoming.length, MAX_OBJECT_BYTES)
         locked = await self._encryption.lock(bucket, key, customer, wish)
         plain_etag = locked.binding.mode == sources.SERVER_MODE
@@ -132,6 +132,9 @@ class Objects:
             md5=plain_etag,
             outer_key=locked.outer_key,
         ) as received:
+            size = received.part.plain_bytes
+            if size > MAX_OBJECT_BYTES:
+                raise errors.ObjectTooLarge(size, MAX_OBJECT_BYTES)
             etag = etag_of(received, self._random_bytes)
             head = envelopes.Head(
                 # A copy also checks what its source had, and need not keep it.
@@ -152,7 +155,7 @@ class Objects:
                 ),
                 head=head,
                 etag=etag,
-                size=incoming.length,
+                size=size,
                 modified_ms=self._clock_ms(),
                 owner=owner,
                 encoded_marks=self._encryption.seal_marks(locked.binding, marks.Marks(tags)),

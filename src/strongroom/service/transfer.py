@@ -77,6 +77,8 @@ class Incoming:
     Attributes:
         chunks: the bytes as sent.
         length: plaintext bytes announced.
+        open_ended: `length` is only what can come at most: the decoder finds the end, and
+            answers for it that the body is whole.
         decoder: takes the framing off, if there is one.
         checksum: algorithm of the checksum that the client names, or None.
         announced: checksums known beforehand, algorithm → digest.
@@ -87,6 +89,7 @@ class Incoming:
     chunks: AsyncIterator[bytes | bytearray]
     length: int
     decoder: Decoder | None = None
+    open_ended: bool = False
     checksum: str | None = None
     announced: Mapping[str, bytes] = field(default_factory=dict)
     md5: bytes | None = None
@@ -184,7 +187,7 @@ class _Intake:
         trailing: Mapping[str, bytes] = {}
         if self._incoming.decoder is not None:
             trailing = self._incoming.decoder.finish()
-        if self._left:
+        if self._left and not self._incoming.open_ended:
             raise errors.BodyTooShort
         computed = self._running.digests()
         self._check(computed, trailing)
@@ -200,6 +203,11 @@ class _Intake:
             _compare("MD5", incoming.md5, self._running.md5())
         for algorithm, digest in (*incoming.announced.items(), *trailing.items()):
             _compare(algorithm, digest, computed[algorithm])
+
+    @property
+    def plain_bytes(self) -> int:
+        """How many bytes of the body have been taken in."""
+        return self._incoming.length - self._left
 
     def discard(self) -> None:
         """Remove what was written."""
@@ -321,7 +329,7 @@ class Transfer:
                 part=bodies.BodyPart(
                     number=part_number,
                     blob_id=blob_id,
-                    plain_bytes=incoming.length,
+                    plain_bytes=intake.plain_bytes,
                     digest=ciphertext.digest(),
                     checksums=computed,
                 ),

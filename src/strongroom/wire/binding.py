@@ -45,6 +45,7 @@ class Corrections:
 
     Attributes:
         namespace: of the root of every XML reply.
+        without_namespace: but not of these.
         roots: root element of a reply whose output has no payload member.
         other_roots: further root elements that a request's document may have.
         success: status of an ordinary answer, where the model has it wrong.
@@ -62,6 +63,7 @@ class Corrections:
     """
 
     namespace: str = ""
+    without_namespace: frozenset[str] = frozenset()
     roots: Mapping[str, str] = field(default_factory=dict)
     other_roots: Mapping[str, frozenset[str]] = field(default_factory=dict)
     success: Mapping[str, int] = field(default_factory=dict)
@@ -437,7 +439,8 @@ class _Output:
         self._payload = payload.name
         if shape.kind == "structure":
             root = corrections.roots.get(self._operation, payload.wire_name or payload.name)
-            self._write = shapes.writer(root, payload, corrections.namespace)
+            bare = self._operation in corrections.without_namespace
+            self._write = shapes.writer(root, payload, "" if bare else corrections.namespace)
         else:
             kind = corrections.payload_types.get(self._operation)
             if kind is None:

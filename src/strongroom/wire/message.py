@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from strongroom.wire import form
+
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -31,6 +33,7 @@ class Request:
         secure: the customer's connection is TLS (here, or at a trusted proxy).
         peer: address of the client, for the log.
         request_id: 16 upper-case hex digits.
+        upload: the browser form that the headers were made of; None for other requests.
     """
 
     method: str
@@ -41,6 +44,7 @@ class Request:
     secure: bool
     peer: str = ""
     request_id: str = ""
+    upload: form.Upload | None = field(default=None, repr=False)
     _index: dict[bytes, bytes] | None = field(default=None, repr=False)
 
     def header(self, name: bytes) -> bytes | None:

@@ -6,10 +6,11 @@ operation in the Amazon S3 API Reference.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from strongroom.dialects.s3 import listed
-from strongroom.wire import binding
+from strongroom.wire import binding, model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,8 +120,55 @@ NEVER_IN_QUERY = frozenset(
     }
 )
 
+POST_OBJECT = "PostObject"
+_POST_RESPONSE = "PostResponse"
+
+
+def with_post_object(source: model.Model) -> model.Model:
+    """Return a model that also has POST Object, which no SDK calls and botocore leaves out.
+
+    Its input is PutObject's, because a form's fields say what PutObject's headers say.
+    Source: S3 API reference, "POST Object".
+    """
+    put = source.operations["PutObject"]
+    assert put.input is not None, "PutObject has params"
+    assert put.output is not None, "PutObject answers"
+    text = source.shapes[put.output].members["ETag"].shape
+    document = model.Shape(
+        _POST_RESPONSE,
+        "structure",
+        {name: model.Member(name, text) for name in ("Location", "Bucket", "Key", "ETag")},
+    )
+    answer = model.Shape(
+        "PostObjectOutput",
+        "structure",
+        {
+            **source.shapes[put.output].members,
+            "Location": model.Member("Location", text, wire_name="Location", location="header"),
+            _POST_RESPONSE: model.Member(_POST_RESPONSE, document.name),
+        },
+        payload=_POST_RESPONSE,
+    )
+    operation = dataclasses.replace(
+        put,
+        name=POST_OBJECT,
+        method="POST",
+        path="/{Bucket}",
+        success=204,
+        output=answer.name,
+        checksum_required=False,
+        errors=(),
+    )
+    return model.Model(
+        source.source,
+        {**source.operations, POST_OBJECT: operation},
+        {**source.shapes, document.name: document, answer.name: answer},
+    )
+
+
 CORRECTIONS = binding.Corrections(
     namespace=NAMESPACE,
+    without_namespace=frozenset({POST_OBJECT}),
     roots=ROOTS,
     other_roots=OTHER_ROOTS,
     success=SUCCESS,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 from dataclasses import dataclass
@@ -16,25 +15,30 @@ from strongroom.access import identities
 from strongroom.crypto import digests
 from strongroom.dialects import operation, pipeline
 from strongroom.dialects.operation import Refused
-from strongroom.dialects.s3 import facets, faults, routes, signature
+from strongroom.dialects.s3 import (
+    bodies,
+    facets,
+    faults,
+    form_signature,
+    forms,
+    post_policy,
+    routes,
+    signature,
+    signing,
+)
 from strongroom.service import transfer
 from strongroom.wire import binding, chunked, message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from strongroom.wire import model
+    from strongroom.wire import form, model
 
 MAX_HEADER_BYTES = 8192
 """Names and values of all headers. Source: S3 API reference, "Common request headers"."""
 
 MAX_DOCUMENT_BYTES = binding.MAX_DOCUMENT_BYTES
 
-_CUSTOMER_HEADERS: Final = (
-    b"x-amz-server-side-encryption-customer-",
-    b"x-amz-copy-source-server-side-encryption-customer-",
-)
-"""Beginnings of the names: a triple that lacks its key is no request for plain HTTP either."""
 _SSE_HEADER: Final = b"x-amz-server-side-encryption"
 _OF_THE_OBJECT: Final = frozenset({"CompleteMultipartUpload"})
 _READS: Final = frozenset({"GetObject", "HeadObject"})
@@ -42,11 +46,17 @@ _READS: Final = frozenset({"GetObject", "HeadObject"})
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A verified signature, or the lack of one."""
+    """A verified signature, or the lack of one.
+
+    Attributes:
+        verified: what is known of the body; None where the signature says nothing of it.
+        sizes: how large the file of a form may be.
+    """
 
     principal: identities.Principal
     access_key: str
     verified: signature.Verified | None
+    sizes: post_policy.Sizes | None = None
 
 
 class S3:
@@ -70,7 +80,7 @@ class S3:
         self._region = region
         self._domains = domains
         self._clock_ms = clock_ms
-        self._signing_keys = signature.SigningKeys()
+        self._signing_keys = signing.SigningKeys()
 
     def names_bucket_by_host(self, request: message.Request) -> bool:
         """Whether the host names a bucket, so that the whole path is a key."""
@@ -88,15 +98,9 @@ class S3:
         Raises:
             Refused: the request has no meaning, or carries a key without TLS.
         """
-        size = 0
-        for header, value in request.headers:
-            size += len(header) + len(value)
-            if not request.secure and header.startswith(_CUSTOMER_HEADERS):
-                raise Refused(
-                    "InvalidRequest",
-                    "Requests specifying Server Side Encryption with Customer provided keys must be"
-                    " made over a secure connection.",
-                )
+        if not request.secure:
+            bodies.refuse_customer_keys(request.headers)
+        size = sum(len(header) + len(value) for header, value in request.headers)
         if size > MAX_HEADER_BYTES:
             raise Refused("RequestHeaderSectionTooLarge", MaxSizeAllowed=str(MAX_HEADER_BYTES))
         address = routes.address(request, self._domains)
@@ -104,12 +108,26 @@ class S3:
         name = self._routes.find(request, address, query)
         return pipeline.Routed(name, self._handlers.get(name), address.bucket, address.key, query)
 
+    async def unfold(
+        self, request: message.Request, routed: pipeline.Routed
+    ) -> tuple[message.Request, pipeline.Routed]:
+        """Make of a form the request that it stands for.
+
+        Raises:
+            Refused, MalformedDocument: it is no form, or one that cannot be an upload.
+        """
+        if routed.name != forms.OPERATION:
+            return request, routed
+        return await forms.unfold(request, routed, self._bindings["PutObjectTagging"])
+
     async def authenticate(self, request: message.Request) -> Proof:
         """Verify the signature.
 
         Raises:
-            Refused: it does not verify.
+            Refused: it does not verify, or is not for this form.
         """
+        if request.upload is not None:
+            return await self._authenticate_form(request.upload.form)
         claim = signature.claim(request)
         if claim is None:
             return Proof(identities.ANONYMOUS, "", None)
@@ -120,11 +138,29 @@ class S3:
             claim,
             request,
             identity.secret_key,
-            now=datetime.fromtimestamp(self._clock_ms() / 1000, UTC),
+            now=self._now(),
             region=self._region,
             keys=self._signing_keys,
         )
         return Proof(identity.principal, claim.access_key, verified)
+
+    async def _authenticate_form(self, sent: form.Form) -> Proof:
+        claim = form_signature.claim(sent, version_2=True)
+        if claim is None:
+            return Proof(identities.ANONYMOUS, "", None)
+        identity = await self._people.find(claim.access_key)
+        if identity is None:
+            raise Refused("InvalidAccessKeyId", AWSAccessKeyId=claim.access_key)
+        form_signature.verify(
+            claim, identity.secret_key, region=self._region, keys=self._signing_keys
+        )
+        sizes = post_policy.judge(
+            post_policy.parse(claim.policy), forms.values(sent), sent.names, self._now()
+        )
+        return Proof(identity.principal, claim.access_key, None, sizes)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock_ms() / 1000, UTC)
 
     def bind(
         self, request: message.Request, routed: pipeline.Routed, document: bytes | None
@@ -196,6 +232,8 @@ class S3:
             Refused: the headers do not say enough, or contradict each other.
         """
         assert isinstance(proof, Proof), "the pipeline hands back what `authenticate` made"
+        if request.upload is not None:
+            return forms.incoming(request, request.upload, proof.sizes)
         kind, digest = _payload_kind(request, proof)
         names = {
             name.decode("latin-1"): value.decode("latin-1")
@@ -208,7 +246,7 @@ class S3:
         decoder: transfer.Decoder | None = None
         algorithm = next(iter(announced), None)
         if kind in _STREAMING:
-            length = _length(request, b"x-amz-decoded-content-length")
+            length = bodies.content_length(request, b"x-amz-decoded-content-length")
             if length is None:
                 raise Refused("MissingContentLength")
             trailing = facets.checksum_name(trailer.strip().lower()) if trailer else None
@@ -248,7 +286,7 @@ class S3:
             decoder=decoder,
             checksum=algorithm,
             announced=announced,
-            md5=_content_md5(request),
+            md5=bodies.content_md5(request),
             sha256=digest,
         )
 
@@ -350,38 +388,10 @@ def _whole_length(request: message.Request, *, needed: bool) -> int:
             "InvalidRequest",
             "x-amz-decoded-content-length goes with a streaming x-amz-content-sha256.",
         )
-    length = _length(request, b"content-length")
+    length = bodies.content_length(request)
     if length is None and needed:
         raise Refused("MissingContentLength")
     return length or 0
-
-
-def _length(request: message.Request, name: bytes) -> int | None:
-    text = request.header(name)
-    if text is None:
-        return None
-    # No body has 10^18 bytes, and `int` refuses thousands of digits in its own words.
-    if not text.isdigit() or len(text) > 18:  # noqa: PLR2004
-        raise Refused(
-            "InvalidArgument",
-            "A length is not a number.",
-            ArgumentName=name.decode(),
-            ArgumentValue=text.decode("latin-1"),
-        )
-    return int(text)
-
-
-def _content_md5(request: message.Request) -> bytes | None:
-    text = request.header(b"content-md5")
-    if text is None:
-        return None
-    try:
-        raw = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raw = b""
-    if len(raw) != hashlib.md5(usedforsecurity=False).digest_size:
-        raise Refused("InvalidDigest", **{"Content-MD5": text.decode("latin-1")})
-    return raw
 
 
 def _check_document(

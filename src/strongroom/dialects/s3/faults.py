@@ -84,6 +84,10 @@ FAULTS: Final[dict[str, tuple[int, str]]] = {
         400,
         "The list of parts was not in ascending order. Parts must be ordered by part number.",
     ),
+    "InvalidPolicyDocument": (
+        400,
+        "The content of the form does not meet the conditions specified in the policy document.",
+    ),
     "InvalidRange": (416, "The requested range is not satisfiable"),
     "InvalidRequest": (400, "Invalid Request"),
     "InvalidTag": (
@@ -103,9 +107,18 @@ FAULTS: Final[dict[str, tuple[int, str]]] = {
     "KMS.NotFoundException": (400, "The key does not exist."),
     "KeyTooLongError": (400, "Your key is too long"),
     "MalformedPolicy": (400, "This policy contains invalid Json"),
+    "MalformedPOSTRequest": (
+        400,
+        "The body of your POST request is not well-formed multipart/form-data.",
+    ),
     "MalformedXML": (
         400,
         "The XML you provided was not well-formed or did not validate against our published schema",
+    ),
+    "MaxPostPreDataLengthExceeded": (
+        400,
+        # Spelled as S3 spells it.
+        "Your POST request fields preceeding the upload file was too large.",
     ),
     "MaxMessageLengthExceeded": (400, "Your request was too big."),
     "MetadataTooLarge": (

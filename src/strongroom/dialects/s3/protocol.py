@@ -15,17 +15,27 @@ from strongroom.dialects.s3 import (
     listing,
     multipart,
     objects,
+    posting,
     settings,
     tagging,
 )
 from strongroom.wire import binding, model
 
-MODEL: Final = model.load(
-    resources.files("strongroom.dialects.s3").joinpath("model.json").read_bytes()
+MODEL: Final = corrections.with_post_object(
+    model.load(resources.files("strongroom.dialects.s3").joinpath("model.json").read_bytes())
 )
 BINDINGS: Final = binding.compile_operations(MODEL, corrections.CORRECTIONS)
 HANDLERS: Final = operation.collect(
-    acls, bucket_encryption, buckets, copying, listing, multipart, objects, settings, tagging
+    acls,
+    bucket_encryption,
+    buckets,
+    copying,
+    listing,
+    multipart,
+    objects,
+    posting,
+    settings,
+    tagging,
 )
 
 _LATER = "not in this release"

@@ -15,18 +15,17 @@ import hashlib
 import hmac
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from strongroom.dialects.operation import Refused
-from strongroom.dialects.s3 import canonical
+from strongroom.dialects.s3 import canonical, signing
 from strongroom.wire import scalars
 
 if TYPE_CHECKING:
     from strongroom.crypto.secret import SecretKey
     from strongroom.wire import message
 
-ALGORITHM = "AWS4-HMAC-SHA256"
 MAX_SKEW = timedelta(minutes=15)
 MAX_EXPIRES_S = 7 * 24 * 3600
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
@@ -37,17 +36,12 @@ _PARAMETERS = (
     "X-Amz-SignedHeaders", "X-Amz-Expires",
 )  # fmt: skip
 _FURTHER_PARAMETERS = ("X-Amz-Content-Sha256", "X-Amz-Security-Token")
-_CREDENTIAL_FORM = "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request"
-_NO_MECHANISM = (
-    "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
-)
 _CUSTOMER_ALGORITHM = "x-amz-server-side-encryption-customer-algorithm"
 _CUSTOMER_KEY = (
     "x-amz-server-side-encryption-customer-key",
     "x-amz-server-side-encryption-customer-key-md5",
 )
 _HEX_256 = re.compile(r"[0-9a-fA-F]{64}")
-_AMZ_DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 
 
 class Payload(enum.Enum):
@@ -104,35 +98,6 @@ class Claim:
     def scope(self) -> str:
         """The credential scope, without the access key."""
         return f"{self.date}/{self.region}/{self.service}/aws4_request"
-
-
-class SigningKeys:
-    """Derived signing keys, the most recently used of them remembered.
-
-    A key is good for one secret, day, region and service. The secret is part of
-    what is remembered, so a changed one is noticed.
-    """
-
-    def __init__(self, size: int = 256) -> None:
-        self._size = size
-        self._known: dict[tuple[str, str, str, str], tuple[bytes, bytes]] = {}
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({len(self._known)} of {self._size})"
-
-    def derive(self, claim: Claim, secret: bytes) -> bytes:
-        """Return the signing key for a claim's scope."""
-        name = (claim.access_key, claim.date, claim.region, claim.service)
-        found = self._known.pop(name, None)
-        if found is None or not hmac.compare_digest(found[0], secret):
-            key = b"AWS4" + secret
-            for part in (claim.date, claim.region, claim.service, "aws4_request"):
-                key = hmac.digest(key, part.encode(), "sha256")
-            found = (secret, key)
-            if len(self._known) >= self._size:
-                del self._known[next(iter(self._known))]
-        self._known[name] = found
-        return found[1]
 
 
 @dataclass(slots=True)
@@ -228,7 +193,7 @@ def verify(
     *,
     now: datetime,
     region: str,
-    keys: SigningKeys,
+    keys: signing.SigningKeys,
     service: str = "s3",
 ) -> Verified:
     """Decide whether a claim holds.
@@ -249,8 +214,7 @@ def verify(
     _check_scope(claim, region, service)
     _check_time(claim, now)
     _check_signed_headers(claim, request)
-    raw_secret = secret.encode() if isinstance(secret, str) else secret.reveal()
-    signing_key = keys.derive(claim, raw_secret)
+    signing_key = keys.derive(claim, signing.raw(secret))
     form = canonical.request(request, claim.signed_headers, claim.payload_hash)
     to_sign = _string_to_sign(claim, form)
     computed = hmac.digest(signing_key, to_sign.encode(), "sha256").hex()
@@ -276,7 +240,7 @@ def _authentication_parameters(raw_query: bytes) -> dict[str, str]:
     for raw_name, raw_value in canonical.split(raw_query):
         name = canonical.decode(raw_name).decode("latin-1")
         if name == "Signature":
-            raise Refused("InvalidRequest", _NO_MECHANISM)
+            raise Refused("InvalidRequest", signing.NO_MECHANISM)
         if name in _PARAMETERS or name in _FURTHER_PARAMETERS:
             if name in found:
                 raise _bad_parameters(f"{name} is given twice")
@@ -287,9 +251,9 @@ def _authentication_parameters(raw_query: bytes) -> dict[str, str]:
 
 def _header_claim(request: message.Request, header: str, body: bytes | None) -> Claim:
     scheme, _, rest = header.partition(" ")
-    if scheme != ALGORITHM:
+    if scheme != signing.ALGORITHM:
         if scheme == "AWS" or scheme.startswith("AWS4-"):
-            raise Refused("InvalidRequest", _NO_MECHANISM)
+            raise Refused("InvalidRequest", signing.NO_MECHANISM)
         raise Refused(
             "InvalidArgument", "Unsupported Authorization Type", ArgumentName="Authorization"
         )
@@ -308,9 +272,9 @@ def _header_claim(request: message.Request, header: str, body: bytes | None) -> 
             "the authorization header requires three components: "
             "Credential, SignedHeaders, and Signature."
         ) from error
-    scope = _read_credential(credential)
+    scope = signing.read_credential(credential)
     if scope is None:
-        raise _bad_header(f'the Credential is mal-formed; expecting "{_CREDENTIAL_FORM}".')
+        raise _bad_header(f'the Credential is mal-formed; expecting "{signing.CREDENTIAL_FORM}".')
     date_text, timestamp, signed_at = _header_date(request)
     payload, payload_hash = _header_payload(request, body)
     token = request.header(b"x-amz-security-token")
@@ -341,16 +305,16 @@ def _query_claim(request: message.Request, parameters: dict[str, str]) -> Claim:
             "X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, "
             "and X-Amz-Expires parameters."
         )
-    if parameters["X-Amz-Algorithm"] != ALGORITHM:
-        raise _bad_parameters(f'X-Amz-Algorithm only supports "{ALGORITHM}"')
-    scope = _read_credential(parameters["X-Amz-Credential"])
+    if parameters["X-Amz-Algorithm"] != signing.ALGORITHM:
+        raise _bad_parameters(f'X-Amz-Algorithm only supports "{signing.ALGORITHM}"')
+    scope = signing.read_credential(parameters["X-Amz-Credential"])
     if scope is None:
         raise _bad_parameters(
             "Error parsing the X-Amz-Credential parameter; "
-            f'the Credential is mal-formed; expecting "{_CREDENTIAL_FORM}".'
+            f'the Credential is mal-formed; expecting "{signing.CREDENTIAL_FORM}".'
         )
     date_text = parameters["X-Amz-Date"]
-    signed_at = _read_amz_date(date_text)
+    signed_at = signing.read_amz_date(date_text)
     if signed_at is None:
         raise _bad_parameters(
             "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\""
@@ -381,25 +345,8 @@ def _query_claim(request: message.Request, parameters: dict[str, str]) -> Claim:
     return result
 
 
-def _read_credential(text: str) -> tuple[str, str, str, str] | None:
-    """Return access key, date, region and service, or None."""
-    parts = text.rsplit("/", 4)
-    if len(parts) != 5 or not all(parts) or parts[4] != "aws4_request":  # noqa: PLR2004 - the five parts of `_CREDENTIAL_FORM`
-        return None
-    return parts[0], parts[1], parts[2], parts[3]
-
-
 def _header_names(text: str) -> tuple[str, ...]:
     return tuple(text.lower().split(";"))
-
-
-def _read_amz_date(text: str) -> datetime | None:
-    if _AMZ_DATE.fullmatch(text) is None:
-        return None
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None
 
 
 def _header_date(request: message.Request) -> tuple[str, str, datetime]:
@@ -411,7 +358,7 @@ def _header_date(request: message.Request) -> tuple[str, str, datetime]:
     if raw is None:
         raw = request.header(b"date")
     text = "" if raw is None else raw.decode("latin-1").strip()
-    moment = _read_amz_date(text)
+    moment = signing.read_amz_date(text)
     if moment is not None:
         return text, text, moment
     try:
@@ -485,7 +432,7 @@ def _check_time(claim: Claim, now: datetime) -> None:
                 "RequestTimeTooSkewed",
                 "The difference between the request time and the current time is too large.",
                 RequestTime=claim.date_text,
-                ServerTime=_shown_time(now),
+                ServerTime=signing.shown_time(now),
                 MaxAllowedSkewMilliseconds=str(MAX_SKEW // timedelta(milliseconds=1)),
             )
         return
@@ -494,7 +441,7 @@ def _check_time(claim: Claim, now: datetime) -> None:
             "AccessDenied",
             "Request is not yet valid",
             RequestTime=claim.date_text,
-            ServerTime=_shown_time(now),
+            ServerTime=signing.shown_time(now),
         )
     expires_at = claim.signed_at + timedelta(seconds=claim.expires_s)
     if now >= expires_at:
@@ -503,8 +450,8 @@ def _check_time(claim: Claim, now: datetime) -> None:
             "Request has expired",
             **{
                 "X-Amz-Expires": str(claim.expires_s),
-                "Expires": _shown_time(expires_at),
-                "ServerTime": _shown_time(now),
+                "Expires": signing.shown_time(expires_at),
+                "ServerTime": signing.shown_time(now),
             },
         )
 
@@ -549,7 +496,7 @@ def _names_algorithm(raw_query: bytes) -> bool:
 
 def _string_to_sign(claim: Claim, form: bytes) -> str:
     digest = hashlib.sha256(form).hexdigest()
-    return f"{ALGORITHM}\n{claim.timestamp}\n{claim.scope}\n{digest}"
+    return f"{signing.ALGORITHM}\n{claim.timestamp}\n{claim.scope}\n{digest}"
 
 
 def _timestamp(moment: datetime) -> str:
@@ -560,10 +507,6 @@ def _timestamp(moment: datetime) -> str:
 
 
 # Refusals.
-
-
-def _shown_time(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _bad_header(what: str, **fields: str) -> Refused:
@@ -583,18 +526,8 @@ def _wrong_scope(claim: Claim, what: str, **fields: str) -> Refused:
 
 
 def _mismatch(claim: Claim, to_sign: str, provided: str, form: bytes | None) -> Refused:
-    fields = {
-        "AWSAccessKeyId": claim.access_key,
-        "StringToSign": to_sign,
-        "SignatureProvided": provided,
-        "StringToSignBytes": to_sign.encode().hex(" "),
-    }
+    fields: dict[str, str] = {}
     if form is not None:
         fields["CanonicalRequest"] = form.decode("utf-8", "replace")
         fields["CanonicalRequestBytes"] = form.hex(" ")
-    return Refused(
-        "SignatureDoesNotMatch",
-        "The request signature we calculated does not match the signature you provided. "
-        "Check your key and signing method.",
-        **fields,
-    )
+    return signing.mismatch(claim.access_key, to_sign, provided, **fields)

@@ -1,0 +1,130 @@
+"""What all ways of signing have in common: scopes, derived keys, the words of refusals.
+
+Sources: Amazon S3 API Reference, "Authenticating Requests (AWS Signature Version 4)";
+texts of errors as S3 answers them.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+from strongroom.dialects.operation import Refused
+
+if TYPE_CHECKING:
+    from strongroom.crypto.secret import SecretKey
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+NO_MECHANISM = (
+    "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
+)
+CREDENTIAL_FORM = "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request"
+
+_AMZ_DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
+
+
+class Scoped(Protocol):
+    """What says under which derived key it was signed."""
+
+    @property
+    def access_key(self) -> str:
+        """Whose secret it is."""
+        ...
+
+    @property
+    def date(self) -> str:
+        """`YYYYMMDD`."""
+        ...
+
+    @property
+    def region(self) -> str:
+        """The region that it was signed for."""
+        ...
+
+    @property
+    def service(self) -> str:
+        """The service that it was signed for."""
+        ...
+
+
+class SigningKeys:
+    """Derived signing keys, the most recently used of them remembered.
+
+    A key is good for one secret, day, region and service. The secret is part of
+    what is remembered, so a changed one is noticed.
+    """
+
+    def __init__(self, size: int = 256) -> None:
+        self._size = size
+        self._known: dict[tuple[str, str, str, str], tuple[bytes, bytes]] = {}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self._known)} of {self._size})"
+
+    def derive(self, claim: Scoped, secret: bytes) -> bytes:
+        """Return the signing key for a claim's scope."""
+        name = (claim.access_key, claim.date, claim.region, claim.service)
+        found = self._known.pop(name, None)
+        if found is None or not hmac.compare_digest(found[0], secret):
+            key = b"AWS4" + secret
+            for part in (claim.date, claim.region, claim.service, "aws4_request"):
+                key = hmac.digest(key, part.encode(), "sha256")
+            found = (secret, key)
+            if len(self._known) >= self._size:
+                del self._known[next(iter(self._known))]
+        self._known[name] = found
+        return found[1]
+
+
+def raw(secret: SecretKey | str) -> bytes:
+    """Return the bytes that a signature is keyed with."""
+    return secret.encode() if isinstance(secret, str) else secret.reveal()
+
+
+def read_credential(text: str) -> tuple[str, str, str, str] | None:
+    """Return access key, date, region and service, or None."""
+    parts = text.rsplit("/", 4)
+    if len(parts) != 5 or not all(parts) or parts[4] != "aws4_request":  # noqa: PLR2004 - the five parts of `CREDENTIAL_FORM`
+        return None
+    return parts[0], parts[1], parts[2], parts[3]
+
+
+def read_amz_date(text: str) -> datetime | None:
+    """Return a time in the form `YYYYMMDDTHHMMSSZ`, or None."""
+    if _AMZ_DATE.fullmatch(text) is None:
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def printable(text: str) -> str:
+    """Return text that a document can hold: without lone surrogates."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def shown_time(moment: datetime) -> str:
+    """Return a time as refusals show it."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def mismatch(access_key: str, to_sign: str, provided: str, **fields: str) -> Refused:
+    """Return the refusal of a wrong signature, with what it should have been made of.
+
+    `to_sign` and `fields` must hold no customer's key.
+    """
+    return Refused(
+        "SignatureDoesNotMatch",
+        "The request signature we calculated does not match the signature you provided. "
+        "Check your key and signing method.",
+        **{
+            "AWSAccessKeyId": access_key,
+            "StringToSign": to_sign,
+            "SignatureProvided": provided,
+            "StringToSignBytes": to_sign.encode("utf-8", "surrogateescape").hex(" "),
+            **fields,
+        },
+    )
