@@ -25,6 +25,7 @@ def test_help_names_every_option_that_is_served_and_its_variable(run):
         "--domain",
         "--region",
         "--sse-c-default",
+        "--signature-v2",
         "--fingerprints",
         "--config",
     ):

@@ -131,7 +131,7 @@ def test_a_content_type_announces_a_boundary(content_type, boundary):
     "parameters", [b"", b"; boundary=", b'; boundary="a "', b"; boundary=" + b"x" * 71, b"; x=abc"]
 )
 def test_a_form_without_a_possible_boundary_is_malformed(parameters):
-    with pytest.raises(errors.BodyMalformed):
+    with pytest.raises(errors.BadBody):
         form.boundary_of(b"multipart/form-data" + parameters)
 
 
@@ -153,7 +153,7 @@ def test_a_form_without_a_possible_boundary_is_malformed(parameters):
 )
 def test_what_is_no_form_is_malformed(body):
     for pieces in ([body], bytewise(body)):
-        with pytest.raises(errors.BodyMalformed):
+        with pytest.raises(errors.BadBody):
             decode(pieces)
 
 
@@ -200,7 +200,7 @@ def test_fields_without_end_are_given_up_at_the_limit():
 def test_what_follows_the_file_has_a_limit(end):
     body = whole([], b"x", after=[(b"submit", b"s")]).removesuffix(b"--\r\n") + end
 
-    with pytest.raises(errors.BodyMalformed):
+    with pytest.raises(errors.BadBody):
         decode([body, *[b"y" * 100] * 11], max_after_bytes=1000)
 
 
@@ -240,5 +240,5 @@ def test_any_split_of_any_form_gives_the_same(fields, content, cuts):
 def test_any_bytes_are_a_form_or_refused(body):
     try:
         decode([b"--b\r\nContent-Disposition: form-data; name=" + body], b"b")
-    except errors.BodyMalformed:
+    except errors.BadBody:
         return

@@ -98,6 +98,12 @@ config_option = click.option(
     metavar="allow|block",
     help="Whether new buckets take customer keys. [env: STRONGROOM_SSE_C_DEFAULT; default: allow]",
 )
+@click.option(
+    "--signature-v2",
+    metavar="allow|block",
+    help="Whether forms and presigned URLs may be signed by Signature Version 2."
+    " [env: STRONGROOM_SIGNATURE_V2; default: allow]",
+)
 @click.option("--audit-log", metavar="FILE", hidden=True)
 @click.option(
     "--fingerprints",

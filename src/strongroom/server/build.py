@@ -122,6 +122,7 @@ async def build(
             region=settings.region,
             domains=("localhost", *((settings.domain,) if settings.domain else ())),
             block_sse_c=settings.sse_c_default == "block",
+            signature_v2=settings.signature_v2 == "allow",
             collect_grace_ms=SHARED_GRACE_MS if settings.workers > 1 else 0,
             may_collect=files.Turn(settings.data_dir / HOUSEKEEPING_NAME).take
             if settings.workers > 1
@@ -249,6 +250,7 @@ async def assemble(
     region: str,
     domains: Sequence[str],
     block_sse_c: bool = False,
+    signature_v2: bool = True,
     collect_grace_ms: int = 0,
     may_collect: Callable[[], bool] = lambda: True,
     report: Callable[[message.Request, Exception], None],
@@ -266,6 +268,7 @@ async def assemble(
         region: the region that this store says it is in.
         domains: host names under which `BUCKET.NAME` names a bucket.
         block_sse_c: whether new buckets refuse customer keys.
+        signature_v2: whether forms and presigned URLs may be signed as version 2 has it.
         collect_grace_ms: how long doomed blobs are kept for other processes' readers.
         may_collect: whether it is this process that collects, asked each time.
         report: is told of failures that are not the client's.
@@ -325,6 +328,7 @@ async def assemble(
         region=region,
         domains=domains,
         clock_ms=clock_ms,
+        version_2=signature_v2,
     )
     single = objects.Objects(
         catalog,

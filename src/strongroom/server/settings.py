@@ -67,6 +67,7 @@ class Settings:
             with `root_secret_key` (its UTF-8 bytes).
         master_key: `MASTER_KEY_BYTES`; None as above.
         sse_c_default: "allow" or "block".
+        signature_v2: likewise, for forms and presigned URLs.
     """
 
     data_dir: Path = Path("strongroom-data")
@@ -82,6 +83,7 @@ class Settings:
     domain: str | None = None
     region: str = "us-east-1"
     sse_c_default: str = "allow"
+    signature_v2: str = "allow"
     fingerprints: bool = True
     root_access_key: str | None = None
     root_secret_key: secret.SecretKey | None = None
@@ -353,6 +355,7 @@ _ROWS: Sequence[_Row] = (
     _row("domain", _domain),
     _row("region", _region),
     _row("sse_c_default", _allow_or_block),
+    _row("signature_v2", _allow_or_block),
     _row("fingerprints", _switch, may_be_off=False),
     _row("root_access_key", parse_access_key, keeps_empty=True),
     _row("root_secret_key", parse_secret_key, keeps_empty=True),

@@ -37,7 +37,7 @@ _TYPE: Final = re.compile(rb"[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z/-]+)[ \t]*")
 _BOUNDARY: Final = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]*[0-9A-Za-z'()+_,./:=?-]")
 
 
-class FieldsTooLong(errors.BodyMalformed):
+class FieldsTooLong(errors.BadBody):
     """What precedes the file is longer than `limit` bytes."""
 
     def __init__(self, limit: int) -> None:
@@ -45,7 +45,7 @@ class FieldsTooLong(errors.BodyMalformed):
         self.limit = limit
 
 
-class FileMissing(errors.BodyMalformed):
+class FileMissing(errors.BadBody):
     """The form has no file, or another one behind the first; `count` says how many."""
 
     def __init__(self, count: int) -> None:
@@ -53,7 +53,7 @@ class FileMissing(errors.BodyMalformed):
         self.count = count
 
 
-class FieldRepeated(errors.BodyMalformed):
+class FieldRepeated(errors.BadBody):
     """A field comes twice; which of them is meant nobody could say."""
 
     def __init__(self, name: str) -> None:

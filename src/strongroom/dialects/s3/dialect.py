@@ -24,6 +24,7 @@ from strongroom.dialects.s3 import (
     post_policy,
     routes,
     signature,
+    signature_v2,
     signing,
 )
 from strongroom.service import transfer
@@ -72,6 +73,7 @@ class S3:
         region: str,
         domains: Sequence[str],
         clock_ms: Callable[[], int],
+        version_2: bool = True,
     ) -> None:
         self._bindings = bindings
         self._handlers = handlers
@@ -80,6 +82,7 @@ class S3:
         self._region = region
         self._domains = domains
         self._clock_ms = clock_ms
+        self._version_2 = version_2
         self._signing_keys = signing.SigningKeys()
 
     def names_bucket_by_host(self, request: message.Request) -> bool:
@@ -88,9 +91,7 @@ class S3:
 
     def is_signed(self, request: message.Request) -> bool:
         """Whether a request tries to prove who sent it."""
-        return (
-            request.header(b"authorization") is not None or b"X-Amz-Signature=" in request.raw_query
-        )
+        return request.header(b"authorization") is not None or b"Signature=" in request.raw_query
 
     def route(self, request: message.Request) -> pipeline.Routed:
         """Find bucket, key and operation; refuse a customer's key that came in the clear.
@@ -128,12 +129,14 @@ class S3:
         """
         if request.upload is not None:
             return await self._authenticate_form(request.upload.form)
+        if self._version_2:
+            url_claim = signature_v2.claim(request)
+            if url_claim is not None:
+                return await self._authenticate_url(url_claim, request)
         claim = signature.claim(request)
         if claim is None:
             return Proof(identities.ANONYMOUS, "", None)
-        identity = await self._people.find(claim.access_key)
-        if identity is None:
-            raise Refused("InvalidAccessKeyId", AWSAccessKeyId=claim.access_key)
+        identity = await self._identity(claim.access_key)
         verified = signature.verify(
             claim,
             request,
@@ -144,13 +147,30 @@ class S3:
         )
         return Proof(identity.principal, claim.access_key, verified)
 
+    async def _authenticate_url(self, claim: signature_v2.Claim, request: message.Request) -> Proof:
+        signature.refuse_second(request)
+        identity = await self._identity(claim.access_key)
+        signature_v2.verify(
+            claim, request, identity.secret_key, now=self._now(), domains=self._domains
+        )
+        return Proof(identity.principal, claim.access_key, None)
+
+    async def _identity(self, access_key: str) -> identities.Identity:
+        """Find whom an access key belongs to.
+
+        Raises:
+            Refused: to nobody.
+        """
+        identity = await self._people.find(access_key)
+        if identity is None:
+            raise Refused("InvalidAccessKeyId", AWSAccessKeyId=access_key)
+        return identity
+
     async def _authenticate_form(self, sent: form.Form) -> Proof:
-        claim = form_signature.claim(sent, version_2=True)
+        claim = form_signature.claim(sent, version_2=self._version_2)
         if claim is None:
             return Proof(identities.ANONYMOUS, "", None)
-        identity = await self._people.find(claim.access_key)
-        if identity is None:
-            raise Refused("InvalidAccessKeyId", AWSAccessKeyId=claim.access_key)
+        identity = await self._identity(claim.access_key)
         form_signature.verify(
             claim, identity.secret_key, region=self._region, keys=self._signing_keys
         )

@@ -176,13 +176,7 @@ def claim(request: message.Request, *, body: bytes | None = None) -> Claim | Non
     if header is None:
         return _query_claim(request, parameters) if parameters else None
     if parameters:
-        # S3 shows the header's value here. It may be somebody's password: we do not.
-        raise Refused(
-            "InvalidArgument",
-            "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, "
-            "Signature query string parameter or the Authorization header should be specified",
-            ArgumentName="Authorization",
-        )
+        raise _two_mechanisms()
     return _header_claim(request, header.decode("latin-1").strip(), body)
 
 
@@ -223,6 +217,19 @@ def verify(
         raise _mismatch(claim, to_sign, claim.signature, shown)
     sha256 = bytes.fromhex(claim.payload_hash) if claim.payload is Payload.HASH else None
     return Verified(claim, claim.payload, sha256, signing_key)
+
+
+def refuse_second(request: message.Request) -> None:
+    """Refuse a request that is signed by its URL as version 2 has it, and as version 4 too.
+
+    Raises:
+        Refused: it is.
+    """
+    named = {canonical.decode(name) for name, _ in canonical.split(request.raw_query)}
+    if request.header(b"authorization") is not None or any(
+        name.encode() in named for name in _PARAMETERS
+    ):
+        raise _two_mechanisms()
 
 
 # What a request says.
@@ -507,6 +514,16 @@ def _timestamp(moment: datetime) -> str:
 
 
 # Refusals.
+
+
+def _two_mechanisms() -> Refused:
+    # S3 shows the header's value here. It may be somebody's password: we do not.
+    return Refused(
+        "InvalidArgument",
+        "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, "
+        "Signature query string parameter or the Authorization header should be specified",
+        ArgumentName="Authorization",
+    )
 
 
 def _bad_header(what: str, **fields: str) -> Refused:

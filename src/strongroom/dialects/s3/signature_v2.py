@@ -1,0 +1,218 @@
+"""Signature Version 2 in a query: presigned URLs as boto3 makes them unless told otherwise.
+
+    HMAC-SHA1(secret, method LF content-md5 LF content-type LF expires LF
+              x-amz headers, each `name:value` LF, sorted
+              resource, its telling parameters sorted)
+
+Why, and why in queries and forms only: docs/decisions/0014-signature-version-2.md.
+
+Source: S3 user guide, "Signing and authenticating REST requests (AWS signature
+version 2)", "Query string request authentication alternative"; texts of errors as S3
+answers them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from strongroom.dialects.operation import Refused
+from strongroom.dialects.s3 import canonical, routes, signing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from strongroom.crypto.secret import SecretKey
+    from strongroom.wire import message
+
+MAX_EXPIRES: Final = timedelta(days=7)
+"""Ours, as long as a URL of version 4 may live: AWS sets no limit."""
+
+_PARAMETERS: Final = ("AWSAccessKeyId", "Signature", "Expires")
+_DIGITS: Final = 12
+_CUSTOMER: Final = b"x-amz-server-side-encryption-customer-"
+_CUSTOMER_KEY: Final = (_CUSTOMER + b"key", _CUSTOMER + b"key-md5")
+SIGNED_PARAMETERS: Final = frozenset({
+    b"accelerate", b"acl", b"analytics", b"attributes", b"cors", b"delete", b"encryption",
+    b"intelligent-tiering", b"inventory", b"legal-hold", b"lifecycle", b"location", b"logging",
+    b"metrics", b"notification", b"object-lock", b"ownershipControls", b"partNumber", b"policy",
+    b"policyStatus", b"publicAccessBlock", b"replication", b"requestPayment", b"restore",
+    b"retention", b"select", b"select-type", b"tagging", b"torrent", b"uploadId", b"uploads",
+    b"versionId", b"versioning", b"versions", b"website",
+    b"response-cache-control", b"response-content-disposition", b"response-content-encoding",
+    b"response-content-language", b"response-content-type", b"response-expires",
+})  # fmt: skip
+"""Parameters that are signed: those that tell operations apart, and what overrides headers.
+
+Some are younger than version 2, and SDKs leave them out. They are signed here all the same: else
+whoever holds a URL of an object could make of it one of the object's retention."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a URL says about its signature; nothing of it is proven yet.
+
+    Attributes:
+        access_key: whose secret is to be looked up.
+        signature: base64, as sent.
+        expires: the end of its life, in seconds since the epoch, as sent.
+        session_token: of temporary credentials.
+    """
+
+    access_key: str
+    signature: str = field(repr=False)
+    expires: str
+    session_token: str | None = field(repr=False)
+
+
+def claim(request: message.Request) -> Claim | None:
+    """Read what a URL says about a signature of version 2; None if it says nothing.
+
+    Raises:
+        Refused: it is signed in part, or one of the parameters comes twice.
+    """
+    if b"Signature=" not in request.raw_query and b"AWSAccessKeyId=" not in request.raw_query:
+        return None
+    found: dict[str, str] = {}
+    token: str | None = None
+    for raw_name, raw_value in canonical.split(request.raw_query):
+        name = canonical.decode(raw_name).decode("latin-1")
+        if name in _PARAMETERS:
+            if name in found:
+                raise Refused("AccessDenied", f"{name} is given twice")
+            found[name] = canonical.decode(raw_value).decode("latin-1")
+        elif name.lower() == "x-amz-security-token":
+            token = canonical.decode(raw_value).decode("latin-1")
+    if "Signature" not in found and "AWSAccessKeyId" not in found:
+        return None
+    if any(not found.get(name) for name in _PARAMETERS):
+        raise Refused(
+            "AccessDenied",
+            "Query-string authentication requires the Signature, Expires and AWSAccessKeyId"
+            " parameters",
+        )
+    if token is None:
+        header = request.header(b"x-amz-security-token")
+        token = None if header is None else header.decode("latin-1")
+    return Claim(found["AWSAccessKeyId"], found["Signature"], found["Expires"], token)
+
+
+def verify(
+    claim: Claim,
+    request: message.Request,
+    secret: SecretKey | str,
+    *,
+    now: datetime,
+    domains: Iterable[str],
+) -> None:
+    """Return if a claim holds.
+
+    Whoever uses a URL that was signed for SSE-C brings the key, so a customer's key and
+    its MD5 may be unsigned where the algorithm is signed; it always is, like every other
+    x-amz-* header.
+
+    Args:
+        claim: what `claim` read from the same request.
+        request: as it arrived.
+        secret: the secret that belongs to the claim's access key.
+        now: the time here.
+        domains: names under which a host `BUCKET.NAME` names a bucket.
+
+    Raises:
+        Refused: its time is over or too far, or it is not the request's signature.
+    """
+    _check_time(claim, now)
+    raw_secret = signing.raw(secret)
+    amz = _amz_headers(request)
+    resource = _resource(request, domains)
+    provided = claim.signature.encode("latin-1")
+    for headers in (amz, {n: v for n, v in amz.items() if n not in _CUSTOMER_KEY}):
+        to_sign = _string_to_sign(claim, request, headers, resource)
+        computed = base64.b64encode(hmac.digest(raw_secret, to_sign, "sha1"))
+        if hmac.compare_digest(computed, provided):
+            return
+    shown = {n: b"(redacted)" if _is_secret(n) else v for n, v in amz.items()}
+    raise signing.mismatch(
+        claim.access_key,
+        _string_to_sign(claim, request, shown, resource).decode("utf-8", "replace"),
+        claim.signature,
+    )
+
+
+def _check_time(claim: Claim, now: datetime) -> None:
+    text = claim.expires
+    if not (text.isascii() and text.isdigit()) or len(text) > _DIGITS:
+        raise Refused("AccessDenied", f"Invalid date (should be seconds since epoch): {text}")
+    seconds = int(text)
+    if now.timestamp() >= seconds:
+        raise Refused(
+            "AccessDenied",
+            "Request has expired",
+            Expires=signing.shown_time(datetime.fromtimestamp(seconds, UTC)),
+            ServerTime=signing.shown_time(now),
+        )
+    if seconds - now.timestamp() > MAX_EXPIRES.total_seconds():
+        raise Refused(
+            "AccessDenied",
+            "Expires must be less than a week away",
+            ServerTime=signing.shown_time(now),
+        )
+
+
+def _string_to_sign(
+    claim: Claim, request: message.Request, amz: dict[bytes, bytes], resource: bytes
+) -> bytes:
+    lines = [
+        request.method.encode("latin-1"),
+        (request.header(b"content-md5") or b"").strip(),
+        (request.header(b"content-type") or b"").strip(),
+        claim.expires.encode("latin-1"),
+        *(name + b":" + amz[name] for name in sorted(amz)),
+        resource,
+    ]
+    return b"\n".join(lines)
+
+
+def _amz_headers(request: message.Request) -> dict[bytes, bytes]:
+    """Return the x-amz-* headers, those that came as parameters among them.
+
+    Raises:
+        Refused: one came in both ways and says different things.
+    """
+    found: dict[bytes, bytes] = {}
+    for name, value in request.headers:
+        if name.startswith(b"x-amz-"):
+            stripped = value.strip()
+            found[name] = found[name] + b"," + stripped if name in found else stripped
+    for raw_name, raw_value in canonical.split(request.raw_query):
+        name = canonical.decode(raw_name).lower()
+        if name.startswith(b"x-amz-"):
+            value = canonical.decode(raw_value).strip()
+            if found.setdefault(name, value) != value:
+                raise Refused(
+                    "AccessDenied", "A header and a parameter of the URL contradict each other"
+                )
+    return found
+
+
+def _resource(request: message.Request, domains: Iterable[str]) -> bytes:
+    path = request.raw_path
+    bucket = routes.bucket_of_host(request.header(b"host") or b"", domains)
+    if bucket is not None:
+        path = b"/" + bucket.encode("latin-1") + path
+    signed = []
+    for raw_name, raw_value in canonical.split(request.raw_query):
+        name = canonical.decode(raw_name)
+        if name in SIGNED_PARAMETERS:
+            value = canonical.decode(raw_value)
+            signed.append((name, name + b"=" + value if value else name))
+    if signed:
+        path += b"?" + b"&".join(pair for _, pair in sorted(signed))
+    return path
+
+
+def _is_secret(name: bytes) -> bool:
+    return name.decode("latin-1").startswith(canonical.REDACTED)
