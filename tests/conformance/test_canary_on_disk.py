@@ -140,11 +140,21 @@ class Play:
         payer = (
             b"<RequestPaymentConfiguration><Payer>BucketOwner</Payer></RequestPaymentConfiguration>"
         )
-        for resource, body in (("tagging", document), ("requestPayment", payer)):
+        pages = (
+            b"<CORSConfiguration><CORSRule><AllowedOrigin>*</AllowedOrigin>"
+            b"<AllowedMethod>GET</AllowedMethod></CORSRule></CORSConfiguration>"
+        )
+        for resource, body in (
+            ("tagging", document),
+            ("requestPayment", payer),
+            ("cors", pages),
+        ):
             headers = self.key.headers() | {"Content-MD5": md5(body)}
             self.ask("PUT", f"/attic?{resource}", headers, body, status=200)
             self.ask("GET", f"/attic?{resource}", status=200)
+        self.ask("OPTIONS", "/attic/small", signed=False, status=400)
         self.ask("DELETE", "/attic?tagging", status=204)
+        self.ask("DELETE", "/attic?cors", status=204)
         for kind in ("analytics", "intelligent-tiering", "inventory", "metrics"):
             self.ask("GET", f"/attic?{kind}&id=a", status=404)
             self.ask("GET", f"/attic?{kind}", status=200)

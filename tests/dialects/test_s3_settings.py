@@ -11,6 +11,7 @@ NOT_CONFIGURED = [
     ("analytics", 200, ""),
     ("intelligent-tiering&id=a", 404, "NoSuchConfiguration"),
     ("intelligent-tiering", 200, ""),
+    ("cors", 404, "NoSuchCORSConfiguration"),
     ("inventory&id=a", 404, "NoSuchConfiguration"),
     ("inventory", 200, ""),
     ("lifecycle", 404, "NoSuchLifecycleConfiguration"),

@@ -33,6 +33,8 @@ class Action(enum.StrEnum):
     LIST_MULTIPART_UPLOAD_PARTS = "s3:ListMultipartUploadParts"
     PUT_BUCKET_TAGGING = "s3:PutBucketTagging"
     GET_BUCKET_TAGGING = "s3:GetBucketTagging"
+    PUT_BUCKET_CORS = "s3:PutBucketCORS"
+    GET_BUCKET_CORS = "s3:GetBucketCORS"
     PUT_BUCKET_REQUEST_PAYMENT = "s3:PutBucketRequestPayment"
     GET_BUCKET_REQUEST_PAYMENT = "s3:GetBucketRequestPayment"
     GET_ACCELERATE_CONFIGURATION = "s3:GetAccelerateConfiguration"

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 from strongroom import errors
 from strongroom.access import identities
 from strongroom.crypto import secret
-from strongroom.dialects import pipeline
+from strongroom.dialects.s3 import cors, protocol, services
 from strongroom.dialects.s3 import dialect as s3_dialect
-from strongroom.dialects.s3 import protocol, services
 from strongroom.keyring import kms, kms_sources, master, masters, sources
 from strongroom.server import application, background, files
 from strongroom.service import (
@@ -74,7 +73,7 @@ class Core:
     blobs: blobs.Blobs
     people: identities.Identities
     dialect: s3_dialect.S3
-    s3: pipeline.Pipeline
+    s3: cors.Sharing
     collector: housekeeping.Collector
     threads: futures.ThreadPoolExecutor
     kms: kms.Kms
@@ -366,5 +365,12 @@ async def assemble(
         region=region,
         block_sse_c=block_sse_c,
     )
-    s3 = pipeline.Pipeline(dialect, all_buckets, s3_services, clock_ms=clock_ms, report=report)
+    s3 = cors.Sharing(
+        dialect,
+        all_buckets,
+        s3_services,
+        domains=domains,
+        clock_ms=clock_ms,
+        report=report,
+    )
     return Core(catalog, blobs, people, dialect, s3, collector, threads, keys)

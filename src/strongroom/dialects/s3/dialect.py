@@ -327,6 +327,10 @@ class S3:
             headers.append((b"content-length", b"%d" % len(body)))
         return message.Response(reply.status, headers, body)
 
+    def own_headers(self, request: message.Request) -> message.Headers:
+        """Return the headers that every answer has."""
+        return _own_headers(request)
+
     def refuse(
         self, request: message.Request, routed: pipeline.Routed | None, error: Exception
     ) -> tuple[message.Response, str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.access.actions import Action
 from strongroom.dialects.operation import Body, Call, Declared, Refused, Result
-from strongroom.dialects.s3 import bucket_encryption, modes, services, tags
+from strongroom.dialects.s3 import bucket_encryption, cors, modes, services, tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -128,6 +128,16 @@ DOCUMENTS: Final = (
         writes=Action.PUT_ENCRYPTION_CONFIGURATION,
         absent=bucket_encryption.UNSET,
         check=bucket_encryption.check,
+    ),
+    Document(
+        cors.SETTING,
+        ("GetBucketCors", "PutBucketCors", "DeleteBucketCors"),
+        member="CORSConfiguration",
+        reply="",
+        reads=Action.GET_BUCKET_CORS,
+        writes=Action.PUT_BUCKET_CORS,
+        absent="NoSuchCORSConfiguration",
+        check=cors.check,
     ),
     Document(
         "tagging",
