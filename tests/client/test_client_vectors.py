@@ -5,6 +5,7 @@ S004.44, S004.46, S004.47, S004.48, S004.49, S004.50, S004.51, S004.52. Who wrot
 `tests/vectors/cse/README.md`.
 """
 
+import base64
 import hashlib
 import json
 import pathlib
@@ -12,7 +13,7 @@ import pathlib
 import pytest
 
 from strongroom import errors
-from strongroom.client import open_sealed
+from strongroom.client import RsaKey, open_sealed
 
 VECTORS = pathlib.Path(__file__).parents[1] / "vectors/cse"
 
@@ -99,3 +100,24 @@ def test_a_body_behind_a_function_is_read_whole(good_vector):
     plain = opened(good_vector, behind_a_function(good_vector))
 
     assert hashlib.sha256(plain).hexdigest() == good_vector.sha256
+
+
+def test_what_a_writer_announced_is_compared_when_asked():
+    """S004.19, S004.20: oss2 writes both if the caller gave them, even if they are wrong."""
+    found = json.loads((VECTORS / "oss2-v2-rsa-pkcs8-1000-headers.json").read_text("utf-8"))
+    key = RsaKey(found["master_keys"][0]["private_key_pem"])
+    headers, body = found["stored"]["headers"], base64.b64decode(found["stored"]["body_b64"])
+    plain = open_sealed(headers, body, key)
+    right = base64.b64encode(hashlib.md5(plain, usedforsecurity=False).digest()).decode()
+    name = "x-oss-meta-client-side-encryption-unencrypted-content-"
+
+    assert open_sealed({**headers, name + "md5": right}, body, key, check_announced=True) == plain
+    with pytest.raises(errors.NotAuthentic):
+        open_sealed(headers, body, key, check_announced=True)
+    with pytest.raises(errors.NotAuthentic):
+        open_sealed(
+            {**headers, name + "md5": right, name + "length": "999"},
+            body,
+            key,
+            check_announced=True,
+        )

@@ -100,8 +100,8 @@ class CtrContent:
     vouches = Vouches.NOTHING
 
     def __init__(self, key: secret.SecretKey, first_counter: int) -> None:
-        self._key = key
-        self._first = first_counter
+        self.key = key
+        self.first_counter = first_counter
 
     def plain_size(self, stored_size: int) -> int:
         """Return the same: CTR adds nothing."""
@@ -110,12 +110,12 @@ class CtrContent:
     def opener(self, stored_size: int | None = None) -> Opener:
         """Begin at byte 0."""
         del stored_size
-        return _CtrOpener(ctr(self._key, self._first, 0))
+        return _CtrOpener(ctr(self.key, self.first_counter, 0))
 
     def read(self, body: stored.Stored, start: int, end: int, *, unverified: bool) -> bytes:
         """Return plaintext [start, end), unauthenticated as everything in this format."""
         del unverified
-        return ctr(self._key, self._first, start).update(body.read(start, end))
+        return ctr(self.key, self.first_counter, start).update(body.read(start, end))
 
 
 class GcmContent:
@@ -130,25 +130,23 @@ class GcmContent:
     vouches = Vouches.WHOLE
 
     def __init__(self, key: secret.SecretKey, nonce: bytes, aad: bytes = b"") -> None:
-        self._key = key
-        self._nonce = nonce
-        self._aad = aad
+        self.key = key
+        self.nonce = nonce
+        self.aad = aad
 
     def plain_size(self, stored_size: int) -> int:
         """Return the length without the tag."""
-        if stored_size < GCM_TAG_BYTES:
-            raise errors.NotAuthentic("an object is shorter than its tag")
-        return stored_size - GCM_TAG_BYTES
+        return gcm_plain_size(stored_size)
 
     def opener(self, stored_size: int | None = None) -> Opener:
         """Begin at byte 0."""
         del stored_size
-        return GcmOpener(self._key, self._nonce, self._aad)
+        return GcmOpener(self.key, self.nonce, self.aad)
 
     def keystream(self, start: int) -> Ctr:
         """Return GCM's counter mode from plaintext byte `start` on, without any tag."""
-        first = int.from_bytes(self._nonce + b"\x00\x00\x00\x02", "big")
-        return ctr(self._key, first, start)
+        first = int.from_bytes(self.nonce + b"\x00\x00\x00\x02", "big")
+        return ctr(self.key, first, start)
 
     def read(self, body: stored.Stored, start: int, end: int, *, unverified: bool) -> bytes:
         """Return plaintext [start, end): verified as a whole and cut, or as it is found."""
@@ -175,13 +173,7 @@ class CbcContent:
 
     def plain_size(self, stored_size: int) -> int | None:
         """Return the announced length if it can be true; the padding's is not known before."""
-        if stored_size < BLOCK_BYTES or stored_size % BLOCK_BYTES:
-            raise errors.NotAuthentic("an object is not made of whole blocks")
-        if self._announced is None:
-            return None
-        if not stored_size - BLOCK_BYTES <= self._announced < stored_size:
-            raise errors.NotAuthentic("an object has not the length that it announces")
-        return self._announced
+        return cbc_plain_size(stored_size, self._announced)
 
     def opener(self, stored_size: int | None = None) -> Opener:
         """Begin at byte 0."""
@@ -212,6 +204,30 @@ class CbcContent:
             opener = _CbcOpener(self._key, iv)
         plain = opener.feed(blocks) + opener.finish()
         return plain[start - first : end - first]
+
+
+def gcm_plain_size(stored_size: int) -> int:
+    """Return the length of a GCM message without its tag.
+
+    Raises:
+        NotAuthentic: it is shorter than a tag.
+    """
+    if stored_size < GCM_TAG_BYTES:
+        raise errors.NotAuthentic("an object is shorter than its tag")
+    return stored_size - GCM_TAG_BYTES
+
+
+def cbc_plain_size(stored_size: int, announced: int | None) -> int | None:
+    """Return the announced length if it can be true, or None if there is none.
+
+    Raises:
+        NotAuthentic: it cannot be true, or the object is not made of whole blocks.
+    """
+    if stored_size < BLOCK_BYTES or stored_size % BLOCK_BYTES:
+        raise errors.NotAuthentic("an object is not made of whole blocks")
+    if announced is not None and not stored_size - BLOCK_BYTES <= announced < stored_size:
+        raise errors.NotAuthentic("an object has not the length that it announces")
+    return announced
 
 
 class Ctr:

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from strongroom.client import headers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +55,34 @@ class CommitmentPolicy(enum.Enum):
 
 COMMITTING = frozenset({headers.S3_V3, headers.SEALED})
 """Formats whose envelope fits one data key only."""
+
+
+def allowed(
+    policy: CommitmentPolicy,
+    formats: Iterable[str] | None,
+    *,
+    legacy_content: bool,
+    legacy_wraps: bool,
+) -> Rules:
+    """Return what a client of this policy reads.
+
+    Args:
+        policy: decides unless `formats` does.
+        formats: the names of what is read.
+        legacy_content: whether CBC is.
+        legacy_wraps: whether old wraps are.
+
+    Raises:
+        ValueError: an unknown format, or one that the policy forbids.
+    """
+    chosen = COMMITTING if policy.committing_reads else COMMITTING | {headers.S3_V1, headers.S3_V2}
+    if formats is not None:
+        asked = frozenset(formats)
+        if asked - set(headers.FORMATS):
+            raise ValueError(f"unknown formats: {sorted(asked - set(headers.FORMATS))}")
+        if policy.committing_reads and asked - COMMITTING:
+            raise ValueError(
+                f"the policy {policy.value} does not read {sorted(asked - COMMITTING)}"
+            )
+        chosen = asked
+    return Rules(chosen, legacy_content, legacy_wraps)

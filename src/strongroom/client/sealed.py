@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import secrets
 from typing import TYPE_CHECKING
 
@@ -110,6 +111,160 @@ def unlock(
     return reads[kind](bare, ring, context, allowed)
 
 
+def plain_size(bare: Mapping[str, str], stored_size: int) -> int | None:
+    """Return the length of an object's plaintext, for which no key is needed.
+
+    Args:
+        bare: metadata without prefixes, instruction file included.
+        stored_size: how many bytes are stored.
+
+    Returns:
+        None if the format does not tell (CBC without an announced length). The envelope is
+        not verified by this: whoever may write to the bucket can make the number wrong.
+
+    Raises:
+        NotAuthentic: nothing is stored in so many bytes.
+        NotSealed, MalformedEnvelope: as `open_sealed`.
+    """
+    kind = headers.format_of(bare)
+    if kind in {headers.OSS_V1, headers.OSS_V2}:
+        return stored_size
+    if kind == headers.SEALED:
+        return strongroom.layout_of(bare).plain_size(stored_size)
+    if kind == headers.S3_V3 or bare.get("x-amz-cek-alg") == amazon.CEK_GCM:
+        return content.gcm_plain_size(stored_size)
+    return content.cbc_plain_size(stored_size, headers.number(bare, headers.PLAIN_LENGTH))
+
+
+def bound_names(bare: Mapping[str, str]) -> set[str]:
+    """Return the names of the context that a sealed object is bound to.
+
+    Raises:
+        MalformedEnvelope: they cannot be read.
+    """
+    return strongroom.bound_names(bare)
+
+
+def best_window(bare: Mapping[str, str], wanted: int) -> int:
+    """Return how much of a plaintext is best read at a time: a whole part, if it is no more.
+
+    Raises:
+        MalformedEnvelope: the envelope of a sealed object does not say.
+    """
+    if headers.format_of(bare) != headers.SEALED:
+        return wanted
+    return min(strongroom.layout_of(bare).part_plain, wanted)
+
+
+def divided(envelope: Mapping[str, str], *, beside: bool) -> tuple[dict[str, str], str]:
+    """Return what of a whole envelope goes on the object, and the instruction file's text.
+
+    The text is empty if there is to be none.
+    """
+    if not beside:
+        return dict(envelope), ""
+    if headers.format_of(envelope) == headers.SEALED:
+        on_object, held = strongroom.divided(envelope)
+    elif headers.format_of(envelope) == headers.S3_V3:
+        held = {name: text for name, text in envelope.items() if name in headers.S3_V3_IN_FILE}
+        on_object = {name: text for name, text in envelope.items() if name not in held}
+    else:
+        on_object, held = {}, dict(envelope)
+    return on_object, json.dumps(held)
+
+
+def rekeyed(
+    bare: Mapping[str, str],
+    ring: KeyRing,
+    keys: Sequence[Key],
+    *,
+    context: Mapping[str, str] | str | None,
+    new_context: Mapping[str, str] | str | None,
+    random_bytes: Callable[[int], bytes],
+) -> dict[str, str]:
+    """Return an envelope of the same data key under other master keys.
+
+    Args:
+        bare: metadata without prefixes, instruction file included.
+        ring: opens what is there.
+        keys: the new ones; more than one for `sealed` only.
+        context: to open with.
+        new_context: from now on.
+        random_bytes: of a cryptographic generator.
+
+    Raises:
+        UnsupportedFormat: the format's envelope cannot be written anew.
+        ValueError, TypeError: keys that the format does not have.
+        WrongKey, NotAuthentic, MalformedEnvelope: as `open_sealed`.
+    """
+    kind = headers.format_of(bare)
+    if kind == headers.OSS_V2:
+        if len(keys) != 1:
+            raise ValueError("an object of this format is under one key")
+        return oss.rekeyed(bare, ring, context, keys[0], new_context, random_bytes)
+    if isinstance(context, str) or isinstance(new_context, str):
+        raise errors.WrongKey("the context of this format is a mapping")
+    if kind == headers.SEALED:
+        unlocked = strongroom.unlock(bare, ring, context)
+        return strongroom.envelope_of(unlocked, keys, new_context, random_bytes)
+    if kind in {headers.S3_V2, headers.S3_V3}:
+        if len(keys) != 1:
+            raise ValueError("an object of this format is under one key")
+        return amazon.rekeyed(bare, ring, context, keys[0], new_context, random_bytes)
+    raise errors.UnsupportedFormat(f"nothing is written in the format {kind}")
+
+
+def resume(
+    envelope: Mapping[str, str],
+    instruction: str | None,
+    keys: Key | Sequence[Key],
+    part_plain: int,
+    *,
+    context: Mapping[str, str] | str | None = None,
+    sealed_before: Mapping[int, bytes] | None = None,
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+) -> writing.Sealing:
+    """Continue an object whose envelope an earlier process made.
+
+    Args:
+        envelope: `Sealing.envelope` of then.
+        instruction: likewise.
+        keys: the same; here they have to unwrap.
+        part_plain: `Sealing.part_plain` of then.
+        context: as then.
+        sealed_before: SHA-256 digests of the parts that were sealed then, by number. The
+            formats that use a keystream once refuse to seal anything else there.
+        random_bytes: of a cryptographic generator.
+
+    Raises:
+        WrongKey, NotAuthentic, UnsupportedFormat, MalformedEnvelope: as `open_sealed`.
+    """
+    bare = headers.with_instruction(envelope, instruction)
+    kind = headers.format_of(bare)
+    once = writing.Once(sealed_before)
+    if kind == headers.SEALED:
+        if isinstance(context, str):
+            raise errors.WrongKey("the context of this format is a mapping")
+        unlocked = strongroom.unlock(bare, KeyRing(keys), context)
+        sealer = unlocked.sealer(random_bytes)
+        return writing.SealedSealing(envelope, instruction, unlocked, sealer)
+    opened = unlock(bare, KeyRing(keys), context, rules.Rules())
+    if isinstance(opened, content.CtrContent):
+        size = headers.number(bare, headers.OSS_V2_PREFIX + "data-size")
+        locked = oss.Locked(dict(envelope), opened.key, opened.first_counter)
+        return writing.CtrSealing(kind, locked, part_plain, data_size=size, once=once)
+    if isinstance(opened, content.GcmContent):
+        return writing.GcmSealing(
+            kind,
+            amazon.Locked(
+                dict(envelope), instruction, opened, opened.key, opened.nonce, opened.aad
+            ),
+            part_plain,
+            once=once,
+        )
+    raise errors.UnsupportedFormat(f"nothing is written in the format {kind}")
+
+
 def seal(
     keys: Key | Sequence[Key],
     format: str = headers.SEALED,  # noqa: A002 - the word for it
@@ -168,7 +323,8 @@ def seal(
         )
         held = None
         if instruction:
-            envelope, held = strongroom.divided(envelope)
+            envelope, rest = strongroom.divided(envelope)
+            held = json.dumps(rest)
         return writing.SealedSealing(envelope, held, unlocked, unlocked.sealer(random_bytes))
     if format in {headers.S3_V2, headers.S3_V3}:
         lock = amazon.lock_v2 if format == headers.S3_V2 else amazon.lock_v3

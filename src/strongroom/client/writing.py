@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import threading
 from typing import TYPE_CHECKING, Protocol
 
@@ -29,7 +28,7 @@ from strongroom.client import content, headers
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from strongroom.client.formats import amazon, oss, strongroom
+    from strongroom.client.formats import amazon, oss, parts
     from strongroom.crypto import segments
 
 DIGEST_BYTES = 32
@@ -188,8 +187,7 @@ class GcmSealing:
             raise ValueError("a part has at least a byte")
         self.format = kind
         self.envelope = dict(locked.envelope)
-        held = locked.instruction
-        self.instruction = None if held is None else json.dumps(held)
+        self.instruction = locked.instruction
         self.part_plain = part_plain
         self._next = 1
         self._fed = 0
@@ -236,12 +234,12 @@ class SealedSealing:
     def __init__(
         self,
         envelope: Mapping[str, str],
-        instruction: Mapping[str, str] | None,
-        unlocked: strongroom.Unlocked,
-        sealer: strongroom.PartSealer,
+        instruction: str | None,
+        unlocked: parts.Unlocked,
+        sealer: parts.PartSealer,
     ) -> None:
         self.envelope = dict(envelope)
-        self.instruction = None if instruction is None else json.dumps(dict(instruction))
+        self.instruction = instruction
         self.part_plain = unlocked.layout.part_plain
         self._layout = unlocked.layout
         self._sealer = sealer

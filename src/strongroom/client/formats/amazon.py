@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import hmac
+import json
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
@@ -53,10 +54,13 @@ WRAPS_OLD = frozenset({WRAP_OLD_KMS, WRAP_OLD_AES, WRAP_OLD_RSA})
 CEK_IN_CONTEXT = "aws:x-amz-cek-alg"
 CMK_IN_CONTEXT = "kms_cmk_id"
 
+_WRAPS = frozenset(
+    {"x-amz-key-v2", "x-amz-wrap-alg", "x-amz-matdesc", "x-amz-3", "x-amz-w", "x-amz-t", "x-amz-m"}
+)
+"""What of an envelope changes with the master key."""
+
 V1_LONGEST_AES_WRAP = 48
 """V1 does not name its wrap: 32 bytes and their padding under AES, more under RSA."""
-
-Context = "Mapping[str, str] | None"
 
 
 def unlock_v1(
@@ -312,7 +316,7 @@ class Locked:
     """A new content key in its envelope: what goes on the object, and what beside it."""
 
     envelope: dict[str, str]
-    instruction: dict[str, str] | None
+    instruction: str | None
     content: content.GcmContent
     key: secret.SecretKey
     nonce: bytes
@@ -343,7 +347,7 @@ def lock_v2(
     }
     opened = content.GcmContent(data_key, nonce)
     if beside:
-        return Locked({}, envelope, opened, data_key, nonce, b"")
+        return Locked({}, json.dumps(envelope), opened, data_key, nonce, b"")
     return Locked(envelope, None, opened, data_key, nonce, b"")
 
 
@@ -367,14 +371,57 @@ def lock_v3(
         "x-amz-i": headers.encoded(message_id),
         "x-amz-d": headers.encoded(commitment),
     }
+    held = _v3_wrap(wrap, wrapped, materials)
+    opened = content.GcmContent(content_key, V3_NONCE, SUITE_BYTES)
+    if beside:
+        return Locked(envelope, json.dumps(held), opened, content_key, V3_NONCE, SUITE_BYTES)
+    return Locked(envelope | held, None, opened, content_key, V3_NONCE, SUITE_BYTES)
+
+
+def rekeyed(
+    envelope: Envelope,
+    ring: keys.KeyRing,
+    context: Mapping[str, str] | None,
+    key: keys.Key,
+    new_context: Mapping[str, str] | None,
+    random_bytes: Callable[[int], bytes],
+) -> dict[str, str]:
+    """Return an envelope of V2 or V3 with the same data key under another master key.
+
+    Raises:
+        TypeError: no wrap of this format takes such a key.
+        WrongKey, NotAuthentic, MalformedEnvelope: it cannot be opened.
+    """
+    v3 = "x-amz-3" in envelope
+    label = SUITE if v3 else headers.need(envelope, "x-amz-cek-alg")
+    if not v3 and label != CEK_GCM:
+        raise errors.UnsupportedFormat("nothing is written with this cipher")
+    if v3:
+        unlock_v3(envelope, ring, context, rules.Rules())
+        wrap = V3_WRAPS[envelope["x-amz-w"]]
+        materials = envelope.get("x-amz-t" if wrap == WRAP_KMS else "x-amz-m", "")
+    else:
+        wrap = headers.need(envelope, "x-amz-wrap-alg")
+        materials = headers.need(envelope, "x-amz-matdesc")
+    wrapped = headers.raw(envelope, "x-amz-3" if v3 else "x-amz-key-v2")
+    data_key = _unwrap(wrap, wrapped, label, materials, ring, context, rules.Rules())
+    wrap, _, wrapped, materials = _wrap(key, label, new_context, random_bytes, data_key)
+    kept = {name: text for name, text in headers.envelope(envelope).items() if name not in _WRAPS}
+    if not v3:
+        return kept | {
+            "x-amz-key-v2": headers.encoded(wrapped),
+            "x-amz-wrap-alg": wrap,
+            "x-amz-matdesc": materials or "{}",
+        }
+    return kept | _v3_wrap(wrap, wrapped, materials)
+
+
+def _v3_wrap(wrap: str, wrapped: bytes, materials: str) -> dict[str, str]:
     code = next(code for code, name in V3_WRAPS.items() if name == wrap)
     held = {"x-amz-3": headers.encoded(wrapped), "x-amz-w": code}
     if materials:
         held["x-amz-t" if wrap == WRAP_KMS else "x-amz-m"] = materials
-    opened = content.GcmContent(content_key, V3_NONCE, SUITE_BYTES)
-    if beside:
-        return Locked(envelope, held, opened, content_key, V3_NONCE, SUITE_BYTES)
-    return Locked(envelope | held, None, opened, content_key, V3_NONCE, SUITE_BYTES)
+    return held
 
 
 def _wrap(
@@ -382,20 +429,27 @@ def _wrap(
     label: str,
     context: Mapping[str, str] | None,
     random_bytes: Callable[[int], bytes],
+    data_key: secret.SecretKey | None = None,
 ) -> tuple[str, secret.SecretKey, bytes, str]:
-    """Return the wrap's name, a new data key, the wrapped one, and description or context."""
+    """Return the wrap's name, the data key, the wrapped one, and description or context.
+
+    Without a data key a new one is made.
+    """
     if isinstance(key, keys.KmsKey):
         if not isinstance(key.service, kms.AwsKms):
             raise TypeError("S3 envelopes are made under AES, RSA or AWS KMS")
         whole = {**given_context(key, context), CEK_IN_CONTEXT: label}
-        data_key, blob = key.service.generate(key.key_id, whole)
+        if data_key is None:
+            data_key, blob = key.service.generate(key.key_id, whole)
+        else:
+            blob = key.service.encrypt(key.key_id, data_key, whole)
         if len(data_key) != DATA_KEY_BYTES:
             raise errors.KmsCallFailed("DataKeyOfAnotherLength")
         return WRAP_KMS, data_key, blob, descriptions.render(whole)
     if context:
         raise ValueError("only a key in a KMS has an encryption context")
     materials = descriptions.render(key.description) if key.description else ""
-    data_key = secret.SecretKey(random_bytes(DATA_KEY_BYTES))
+    data_key = data_key or secret.SecretKey(random_bytes(DATA_KEY_BYTES))
     if isinstance(key, keys.AesKey):
         nonce = random_bytes(NONCE_BYTES)
         sealed = aead.AESGCM(key.key.reveal()).encrypt(nonce, data_key.reveal(), label.encode())

@@ -248,6 +248,37 @@ def lock_v2(
     return Locked(envelope, data_key, int.from_bytes(iv, "big"))
 
 
+def rekeyed(
+    envelope: Envelope,
+    ring: keys.KeyRing,
+    context: Mapping[str, str] | str | None,
+    key: keys.Key,
+    new_context: Mapping[str, str] | str | None,
+    random_bytes: Callable[[int], bytes],
+) -> dict[str, str]:
+    """Return an envelope of V2 with the same data key and IV under another RSA key.
+
+    Raises:
+        TypeError: it is no RSA key. A key in Alibaba's KMS wraps only what it made.
+        WrongKey, MalformedEnvelope: it cannot be opened.
+    """
+    del new_context, random_bytes
+    if not isinstance(key, keys.RsaKey):
+        raise TypeError("an OSS envelope is put under another RSA key only")
+    opened = unlock_v2(envelope, ring, context)
+    prefix = headers.OSS_V2_PREFIX
+    iv = opened.first_counter.to_bytes(IV_BYTES, "big")
+    kept = headers.envelope(envelope)
+    kept.pop(prefix + "matdesc", None)
+    if key.description:
+        kept[prefix + "matdesc"] = descriptions.render(key.description)
+    return kept | {
+        prefix + "key": headers.encoded(key.wrap(keys.Padding.PKCS1, opened.key.reveal())),
+        prefix + "start": headers.encoded(key.wrap(keys.Padding.PKCS1, iv)),
+        prefix + "wrap-alg": WRAP_PKCS1,
+    }
+
+
 def lock_v1(
     key: keys.Key,
     context: Mapping[str, str] | str | None,
