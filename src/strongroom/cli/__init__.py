@@ -1,7 +1,7 @@
 """cli: the command line.
 
-Lives here: the commands `serve`, `admin`, `keys`, `scrub`, `version`, and how a failure becomes
-an exit status: 0 done, 1 failed, 2 usage.
+Lives here: the commands `serve`, `admin`, `keys`, `scrub`, `backup`, `version`, and how a failure
+becomes an exit status: 0 done, 1 failed, 2 usage.
 May import: `server` and below (where a command starts, so that others start fast).
 Must not know: how anything is done.
 """
@@ -28,4 +28,5 @@ main.add_command(serving.work)
 main.add_command(administration.admin)
 main.add_command(keys.keys)
 main.add_command(caring.scrub)
+main.add_command(caring.backup)
 main.add_command(versions.version)

@@ -1,4 +1,4 @@
-"""`strongroom scrub`: is what is stored still what was written?"""
+"""`strongroom scrub` and `backup`: is what is stored still what was written, and is there another?"""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,7 @@ from strongroom.server import home, settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from strongroom.server import care
     from strongroom.service import scrubbing
 
 _GIB = 2**30
@@ -51,6 +53,79 @@ def scrub(*, as_json: bool, **options: Any) -> None:
             _summarize(scrubber, damages, time.monotonic() - began, as_json=as_json)
     if damages:
         sys.exit(failures.FAILED)
+
+
+@click.command()
+@click.argument("target", metavar="DIRECTORY", type=click.Path(path_type=Path, file_okay=False))
+@serving.data_dir_option
+@serving.config_option
+@click.option(
+    "--link",
+    is_flag=True,
+    help="Give files a second name instead of copying them, on one file system: at once, and"
+    " without space; but what damages a file damages both.",
+)
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Read again only what is copied now, not what earlier runs copied.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def backup(target: Path, *, link: bool, quick: bool, as_json: bool, **options: Any) -> None:
+    """Make DIRECTORY a backup of the store as it is now, also while the server runs.
+
+    Run it again on the same directory to bring the backup up to date: only new files are
+    copied. Interrupted, the next run goes on. At the end all copies are read and compared
+    as `strongroom scrub` does; copies that are damaged are made again.
+
+    The master key is not in the backup, nor are certificates and root's credentials: keep
+    master.key elsewhere. Customers' keys are in no backup of ours.
+
+    To restore, copy DIRECTORY to a new data directory, add master.key, and start the server.
+
+    Exit status: 0 done, 1 failed or damage found, each named on standard output.
+    """
+    with failures.told():
+        chosen = home.inspected(settings.load(options, os.environ), master_key_needed=False)
+        from strongroom.server import care  # noqa: PLC0415 - after the options are known to be good
+
+        made = care.back_up(chosen, target.absolute(), link=link, only_new=quick, phase=progress)
+        if as_json:
+            click.echo(json.dumps(_backed_up(made)))
+        else:
+            for damage in made.damages:
+                click.echo(sentence(damage))
+            click.echo(
+                f"{made.copied.blobs} files copied ({made.copied.blob_bytes / _GIB:.2f} GiB),"
+                f" {made.copied.kept} were there, {made.copied.mended} made again,"
+                f" {made.copied.pruned} removed; {made.checked.versions} versions,"
+                f" {made.checked.uploads} open uploads"
+            )
+        if not made.replaced:
+            failures.leave(
+                failures.FAILED,
+                "The store's catalog is damaged, so the earlier backup was left in its place;"
+                " see the damages above, or back up into another directory.",
+            )
+        if made.damages:
+            failures.leave(
+                failures.FAILED,
+                f"The backup is complete but for {len(made.damages)} damages that the store has too.",
+            )
+
+
+def _backed_up(made: care.BackedUp) -> dict[str, Any]:
+    return {
+        "versions": made.checked.versions,
+        "uploads": made.checked.uploads,
+        "copied": made.copied.blobs,
+        "copied_bytes": made.copied.blob_bytes,
+        "kept": made.copied.kept,
+        "mended": made.copied.mended,
+        "pruned": made.copied.pruned,
+        "replaced": made.replaced,
+        "damages": [described(damage) for damage in made.damages],
+    }
 
 
 @contextlib.contextmanager

@@ -36,6 +36,7 @@ from strongroom.store.sqlite import schema
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from strongroom.server import observe
     from strongroom.server import settings as configuration
@@ -53,6 +54,9 @@ SHARED_GRACE_MS = 15 * 60 * 1000
 """With several workers, how long a read that another one began may still need a doomed blob."""
 
 HOUSEKEEPING_NAME = "housekeeping.lock"
+COLLECTION_NAME = "collection.lock"
+"""Held by whoever copies the store, so that nothing is removed meanwhile."""
+
 PURGE_INTERVAL_S = 3600.0
 
 COLLECT_INTERVAL_S = 60.0
@@ -126,6 +130,9 @@ async def build(
             may_collect=files.Turn(settings.data_dir / HOUSEKEEPING_NAME).take
             if settings.workers > 1
             else lambda: True,
+            permit=(lambda: contextlib.nullcontext(True))
+            if settings.ephemeral
+            else files.Gate(settings.data_dir / COLLECTION_NAME).passing,
             report=lambda request, error: reporter.failed(request.request_id, error),
         )
     except BaseException:
@@ -252,6 +259,7 @@ async def assemble(
     signature_v2: bool = True,
     collect_grace_ms: int = 0,
     may_collect: Callable[[], bool] = lambda: True,
+    permit: Callable[[], AbstractContextManager[bool]] = lambda: contextlib.nullcontext(True),
     report: Callable[[message.Request, Exception], None],
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     clock_ms: Callable[[], int] = clock_ms,
@@ -270,6 +278,7 @@ async def assemble(
         signature_v2: whether forms and presigned URLs may be signed as version 2 has it.
         collect_grace_ms: how long doomed blobs are kept for other processes' readers.
         may_collect: whether it is this process that collects, asked each time.
+        permit: see `housekeeping.Collector`.
         report: is told of failures that are not the client's.
         random_bytes: source of keys, salts and ids.
         clock_ms: the time.
@@ -311,6 +320,7 @@ async def assemble(
         grace_ms=collect_grace_ms,
         clock_ms=clock_ms,
         may_collect=may_collect,
+        permit=permit,
     )
     guard = encryption.Encryption(
         store_keys, kms_sources.KmsKeys(keys, clock_ms=clock_ms), random_bytes=random_bytes

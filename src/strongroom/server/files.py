@@ -92,3 +92,40 @@ class Turn:
             return False
         self._descriptor = descriptor
         return True
+
+
+class Gate:
+    """Tells processes that remove blobs and such that copy them apart.
+
+    Many may hold it open at a time; nobody can pass meanwhile. A process that ends, however,
+    lets go of it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @contextlib.contextmanager
+    def passing(self) -> Iterator[bool]:
+        """Pass, if nobody holds it; yields whether that is so. Raises OSError."""
+        with self._opened() as descriptor:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold it; waits until whoever is passing has passed. Raises OSError."""
+        with self._opened() as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            yield
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[int]:
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)

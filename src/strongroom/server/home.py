@@ -51,7 +51,7 @@ def opened(chosen: settings.Settings, reporter: observe.Reporter) -> Iterator[se
         data_dir = data_dir.absolute()
         try:
             data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            stack.enter_context(_locked(data_dir))
+            stack.enter_context(locked(data_dir))
             completed = _with_credentials(dataclasses.replace(chosen, data_dir=data_dir), reporter)
             completed = _with_master_key(completed, reporter)
         except OSError as error:
@@ -101,7 +101,13 @@ def inspected(chosen: settings.Settings, *, master_key_needed: bool = True) -> s
 
 
 @contextlib.contextmanager
-def _locked(data_dir: Path) -> Iterator[None]:
+def locked(data_dir: Path) -> Iterator[None]:
+    """Hold a data directory as a server does.
+
+    Raises:
+        StoreLocked: somebody holds it.
+        OSError: it cannot be written to.
+    """
     descriptor = os.open(data_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:

@@ -12,6 +12,7 @@ from strongroom import errors
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent import futures
+    from contextlib import AbstractContextManager
 
     from strongroom.service import transfer
     from strongroom.store import blobs, catalog, records
@@ -38,6 +39,7 @@ class Collector:
         grace_ms: int = 0,
         clock_ms: Callable[[], int],
         may_collect: Callable[[], bool] = lambda: True,
+        permit: Callable[[], AbstractContextManager[bool]] = lambda: contextlib.nullcontext(True),
     ) -> None:
         """Prepare.
 
@@ -51,6 +53,8 @@ class Collector:
                 workers this is the time that a read may take.
             clock_ms: the time.
             may_collect: whether it is this process, of all that share the store, that collects.
+            permit: entered before anything is removed, and left after it; False while
+                somebody copies the store.
         """
         self._catalog = catalog
         self._blobs = blobs
@@ -59,6 +63,8 @@ class Collector:
         self._grace_ms = grace_ms
         self._clock_ms = clock_ms
         self._may_collect = may_collect
+        self._permit = permit
+        self._running = asyncio.Lock()
         self._seen_ms: dict[bytes, int] = {}
         self._wanted = asyncio.Event()
 
@@ -74,6 +80,8 @@ class Collector:
     async def collect(self) -> int:
         """Remove the bytes of doomed blobs that nobody reads; return how many.
 
+        None while somebody copies the store.
+
         A blob that is being read stays doomed, and is looked at again next time.
 
         Raises:
@@ -82,6 +90,13 @@ class Collector:
         """
         if not self._may_collect():
             return 0
+        # One run waits for another, lest the permit be asked for twice at a time: the
+        # second would be refused, and what was doomed during the first lie until the next beat.
+        async with self._running:
+            with self._permit() as allowed:
+                return await self._collect() if allowed else 0
+
+    async def _collect(self) -> int:
         removed = 0
         stuck: set[bytes] = set()
         while True:

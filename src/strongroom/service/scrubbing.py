@@ -73,8 +73,13 @@ class Tally:
     damages: int = 0
 
 
-def _nothing(_blob_bytes: int) -> None:
+def _silent(_blob_bytes: int) -> None:
     return
+
+
+def nothing(_ref: records.BlobRef) -> bool:
+    """Pass over no blob."""
+    return False
 
 
 @dataclass(slots=True)
@@ -87,13 +92,15 @@ class Scrubber:
         store_keys: the store's own keys; without them marks and heads are not judged.
         advance: is told of each blob's bytes when they have been looked at.
         tally: what was looked at so far.
+        passes_over: whether a blob is not to be read.
     """
 
     inventory: inventories.Inventory
     shelves: Shelves
     store_keys: sources.StoreKeys | None = None
-    advance: Callable[[int], None] = _nothing
+    advance: Callable[[int], None] = _silent
     tally: Tally = field(default_factory=Tally)
+    passes_over: Callable[[records.BlobRef], bool] = nothing
     _shared: dict[int, tuple[Damage, ...]] = field(default_factory=dict)
     """What was found in the bodies that several versions share, by body id: they are read once."""
 
@@ -202,6 +209,9 @@ class Scrubber:
     def _blob(
         self, ref: records.BlobRef, number: int, size: int, digest: bytes
     ) -> Iterator[Damage]:
+        if self.passes_over(ref):
+            self.advance(size)
+            return
         trouble = self._read(ref, size, digest)
         # What was deleted while it was read may look like anything.
         if trouble and self.inventory.is_named(ref.blob_id):

@@ -43,7 +43,7 @@ _LOCK = "lock"
 _SCRATCH = "scratch"
 """A file of the lease that is there for moments only; each start removes what a crash left."""
 
-_IDENTITY = "store-id"
+IDENTITY = "store-id"
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 """What file systems without hard links answer."""
 
@@ -217,7 +217,7 @@ class DiskBlobs:
     def identity(self) -> bytes | None:
         """See the port."""
         try:
-            return (self._root / _IDENTITY).read_bytes()
+            return (self._root / IDENTITY).read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -308,7 +308,7 @@ class DiskBlobs:
 
     def _write_identity(self, identity: bytes) -> None:
         """Let a file with these bytes appear, whole, unless there is one. Raises OSError."""
-        scratch, path = self._lease.path / _SCRATCH, self._root / _IDENTITY
+        scratch, path = self._lease.path / _SCRATCH, self._root / IDENTITY
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         scratch.unlink(missing_ok=True)
         try:
