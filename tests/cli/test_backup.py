@@ -96,13 +96,16 @@ def test_a_backup_beside_a_busy_server_is_one_moment_of_it(stored, target):
         writer = threading.Thread(target=write, args=[server.boto3_client()])
         writer.start()
         try:
-            made = [report_of(stored.run("backup", target, "--json")) for _ in range(3)]
+            made = []
+            # As many as it takes for something to be written between and meanwhile.
+            while len(made) < 3 or (len(written) < 12 and writer.is_alive()):
+                made.append(report_of(stored.run("backup", target, "--json")))
         finally:
             stop.set()
             writer.join()
 
-    assert len(written) > 10, "something was written meanwhile"
-    assert [one["damages"] for one in made] == [[], [], []]
+    assert len(written) >= 12, "something was written meanwhile"
+    assert [one["damages"] for one in made if one["damages"]] == []
     with restored(stored, target).serve() as server:
         client = server.boto3_client()
         there = client.list_objects_v2(Bucket=stored.bucket)["Contents"]
