@@ -512,6 +512,26 @@ def test_complete_takes_the_triple_when_it_is_sent(bucket, key):
     assert not [name for name in done.headers if "encryption" in name]
 
 
+def test_complete_refuses_another_triple_when_it_is_sent(bucket, key, other_key):
+    # C.
+    uploads = (key.headers(), other_key.headers()), ({}, key.headers())
+    for begun, sent in uploads:
+        upload_id = open_upload(bucket, begun)
+        target = f"/bucket/big?uploadId={upload_id}"
+        part = bucket.ask("PUT", f"{target}&partNumber=1", begun, b"part")
+        document = (
+            "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber>"
+            f"<ETag>{part.headers['etag']}</ETag></Part></CompleteMultipartUpload>"
+        ).encode()
+
+        refused = bucket.ask("POST", target, sent, document)
+
+        assert (refused.status, refused.fault.code) == (400, "InvalidRequest")
+        assert bucket.ask("HEAD", "/bucket/big", begun).status == 404
+        assert bucket.ask("POST", target, begun, document).status == 200
+        bucket.ask("DELETE", "/bucket/big")
+
+
 def test_an_upload_under_a_key_is_aborted_without_it(bucket, key):
     upload_id = open_upload(bucket, key.headers())
     bucket.ask("PUT", f"/bucket/big?partNumber=1&uploadId={upload_id}", key.headers(), b"part")

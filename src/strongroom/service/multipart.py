@@ -267,12 +267,13 @@ class Multipart:
         """Make an object of the named parts.
 
         A repeated Complete of a completed upload is answered as the first was.
-        `customer` serves that answer only: the first Complete needs no key. Under a
-        KMS key the caller must be allowed to use it (source: S3 user guide, "Multipart
+        The first Complete needs no customer key; one that comes all the same must be
+        the upload's, and a repeated one is told the checksums for it. Under a KMS key the caller must be allowed to use it (source: S3 user guide, "Multipart
         upload API and permissions").
 
         Raises:
             UploadNotFound: the upload is not open and was not completed.
+            PartKeyMissing, PartKeyMismatch: the customer key is not the upload's.
             KmsError: the KMS refuses this caller, or cannot be asked.
             InvalidPart, InvalidPartOrder, PartTooSmall: see there.
             ChecksumTypeMismatch: a checksum of another type is announced.
@@ -285,8 +286,8 @@ class Multipart:
             return await self._answer_again(bucket, key, upload_id, named, customer, caller)
         if announced_type is not None and announced_type != upload.checksum_type:
             raise errors.ChecksumTypeMismatch(upload.checksum_type, announced_type)
-        if upload.mode in sources.KMS_MODES:
-            await self._encryption.unlock_upload(upload, None, caller)
+        if customer is not None or upload.mode in sources.KMS_MODES:
+            await self._encryption.unlock_upload(upload, customer, caller)
         opened = self._encryption.open_escrow(upload)
         uploaded = {part.number: part for part in await self._catalog.parts(upload_id)}
         chosen = self._choose(named, uploaded)

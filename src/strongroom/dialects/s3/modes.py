@@ -38,7 +38,6 @@ BLOCKABLE: Final = "SSE-C"
 UNBLOCKED: Final = "NONE"
 
 _SSE: Final = "x-amz-server-side-encryption"
-_SSE_BYTES: Final = _SSE.encode()
 _CONTEXT: Final = f"{_SSE}-context"
 _KEY_ID: Final = f"{_SSE}-aws-kms-key-id"
 _NEEDS_KMS: Final = (
@@ -151,23 +150,6 @@ def part_key(call: Call) -> sources.CustomerKey | None:
             " provided keys (SSE-C). Please specify a different server-side encryption type",
         )
     return customer
-
-
-def read_key(call: Call) -> sources.CustomerKey | None:
-    """Take a read's customer key out of its params; None if it brings none.
-
-    Raises:
-        Refused: the triple is not whole, or the request names an encryption, which is for
-            writes. Source: S3 API reference, GetObject, "Encryption"; the words were
-            observed in 2014 (s3tools/s3cmd, issue 276).
-    """
-    if call.request.header(_SSE_BYTES) is not None:
-        raise Refused(
-            "InvalidArgument",
-            f"{_SSE} header is not supported for this operation.",
-            ArgumentName=_SSE,
-        )
-    return facets.customer_key(call.params, writing=False)
 
 
 def caller(principal: identities.Principal) -> kms.Caller:

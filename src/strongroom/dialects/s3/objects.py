@@ -146,7 +146,7 @@ async def get_object(call: Call) -> Result:
     opened = await services.of(call).objects.get(
         call.place.name,
         params["Key"],
-        customer=modes.read_key(call),
+        customer=facets.customer_key(params, writing=False),
         caller=modes.caller(call.principal),
         extent=extent,
         when=facets.read_conditions(params),
@@ -165,7 +165,7 @@ async def head_object(call: Call) -> Result:
     found = await services.of(call).objects.head(
         call.place.name,
         params["Key"],
-        customer=modes.read_key(call),
+        customer=facets.customer_key(params, writing=False),
         caller=modes.caller(call.principal),
         extent=extent,
         when=facets.read_conditions(params),
@@ -185,7 +185,10 @@ async def get_object_attributes(call: Call) -> Result:
     if not wanted or not wanted <= _ATTRIBUTES:
         raise Refused("InvalidArgument", "Invalid attribute name specified.")
     found, parts = await services.of(call).objects.parts(
-        call.place.name, params["Key"], modes.read_key(call), modes.caller(call.principal)
+        call.place.name,
+        params["Key"],
+        facets.customer_key(params, writing=False),
+        modes.caller(call.principal),
     )
     version, head = found.version, found.head
     reply: Result = {
