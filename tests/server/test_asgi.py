@@ -1,6 +1,7 @@
 """The adapter, through a real listener: what arrives, what leaves, what breaks."""
 
 import asyncio
+import contextlib
 import io
 import json
 
@@ -354,6 +355,22 @@ def test_a_client_that_stalls_in_its_body_is_told_and_given_up(impatient_server,
 
     assert (status, dict(headers)["connection"]) == (408, b"close")
     assert wire.ends()
+
+
+def test_a_client_that_sends_a_byte_now_and_then_is_given_up_too(impatient_server, connect):
+    wire = connect(impatient_server)
+    wire.send(put(b"/drips", 1_000_000))
+    wire.sock.settimeout(0.02)
+    sent, answer = 0, b""
+
+    while not answer:
+        wire.send(b"x")
+        sent += 1
+        with contextlib.suppress(TimeoutError):
+            answer = wire.sock.recv(1000)
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert sent > 1
 
 
 def test_a_client_that_takes_nothing_of_its_download_is_given_up(impatient_server, connect, until):

@@ -41,6 +41,9 @@ MAX_REQUESTS = 1024
 """Requests at a time in one process; each may hold a few hundred KiB. Beyond: 503."""
 STALL_S = 120.0
 """A client that neither sends nor takes a byte for so long is given up."""
+LEAST_BYTES = 8 * 1024
+"""What must come of a body within `STALL_S` of waiting for it, if it has so much left: else a
+byte a minute would hold a connection for as long as somebody likes. It is 68 bytes a second."""
 LINGER_S = 5.0
 LINGER_BYTES = 8 * 1024 * 1024
 """How long, and for how much, a body that nobody wants is still taken after the answer."""
@@ -211,10 +214,21 @@ class _Incoming:
         held: the client waits for `100 Continue`.
     """
 
-    __slots__ = ("_receive", "begun", "expects", "finished", "received", "rest")
+    __slots__ = (
+        "_left",
+        "_patience_s",
+        "_receive",
+        "begun",
+        "expects",
+        "finished",
+        "received",
+        "rest",
+    )
 
     def __init__(self, receive: Receive, headers: message.Headers) -> None:
         self._receive = receive
+        self._patience_s = STALL_S
+        self._left = LEAST_BYTES
         self.received = 0
         self.begun = False
         self.expects = False
@@ -242,11 +256,7 @@ class _Incoming:
     async def __anext__(self) -> bytes:
         while not self.finished:
             self.begun = True
-            try:
-                async with asyncio.timeout(STALL_S):
-                    event = await self._receive()
-            except TimeoutError:
-                raise errors.ClientGone(f"nothing came for {STALL_S:.0f} s") from None
+            event = await self._next()
             if event["type"] != "http.request":
                 raise errors.ClientGone("the connection ended before the body")
             piece: bytes = event["body"]
@@ -258,6 +268,23 @@ class _Incoming:
             if piece:
                 return piece
         raise StopAsyncIteration
+
+    async def _next(self) -> dict[str, Any]:
+        """Wait for the next event; what others do between two calls is not held against the client."""
+        clock = asyncio.get_running_loop().time
+        since = clock()
+        try:
+            async with asyncio.timeout(self._patience_s):
+                event = await self._receive()
+        except TimeoutError:
+            raise errors.ClientGone(
+                f"less than {LEAST_BYTES} bytes came in {STALL_S:.0f} s"
+            ) from None
+        self._patience_s -= clock() - since
+        self._left -= len(event.get("body", b""))
+        if self._left <= 0:
+            self._patience_s, self._left = STALL_S, LEAST_BYTES
+        return event
 
     async def discard(self) -> None:
         """Take and drop what still comes, within the limits for lingering."""

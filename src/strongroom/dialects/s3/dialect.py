@@ -21,6 +21,7 @@ from strongroom.dialects.s3 import (
     faults,
     form_signature,
     forms,
+    heads,
     post_policy,
     routes,
     signature,
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from strongroom.wire import form, model
-
-MAX_HEADER_BYTES = 8192
-"""Names and values of all headers. Source: S3 API reference, "Common request headers"."""
 
 MAX_DOCUMENT_BYTES = binding.MAX_DOCUMENT_BYTES
 
@@ -101,9 +99,7 @@ class S3:
         """
         if not request.secure:
             bodies.refuse_customer_keys(request.headers)
-        size = sum(len(header) + len(value) for header, value in request.headers)
-        if size > MAX_HEADER_BYTES:
-            raise Refused("RequestHeaderSectionTooLarge", MaxSizeAllowed=str(MAX_HEADER_BYTES))
+        heads.check(request)
         address = routes.address(request, self._domains)
         query = routes.parse_query(request.raw_query)
         name = self._routes.find(request, address, query)
