@@ -10,7 +10,16 @@ from __future__ import annotations
 
 import click
 
-from strongroom.cli import administration, caring, keys, serving, versions
+from strongroom.cli import (
+    administration,
+    browsing,
+    caring,
+    copying,
+    keys,
+    removing,
+    serving,
+    versions,
+)
 
 __all__ = ["main"]
 
@@ -23,10 +32,19 @@ def main() -> None:
     """
 
 
-main.add_command(serving.serve)
-main.add_command(serving.work)
-main.add_command(administration.admin)
-main.add_command(keys.keys)
-main.add_command(caring.scrub)
-main.add_command(caring.backup)
-main.add_command(versions.version)
+for _command in (
+    serving.serve,
+    serving.work,
+    administration.admin,
+    keys.keys,
+    copying.cp,
+    browsing.ls,
+    browsing.stat,
+    removing.rm,
+    removing.mb,
+    removing.rb,
+    caring.scrub,
+    caring.backup,
+    versions.version,
+):
+    main.add_command(_command)

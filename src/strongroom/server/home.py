@@ -100,6 +100,23 @@ def inspected(chosen: settings.Settings, *, master_key_needed: bool = True) -> s
     return chosen
 
 
+def root_credentials(chosen: settings.Settings) -> tuple[str, secret.SecretKey] | None:
+    """Return root's access key and secret key: as set, or of the data directory; None if neither.
+
+    Raises:
+        StartRefused: what lies there cannot be read.
+    """
+    if chosen.root_access_key is not None and chosen.root_secret_key is not None:
+        return chosen.root_access_key, chosen.root_secret_key
+    path = chosen.data_dir / CREDENTIALS
+    try:
+        return _read_credentials(path) if path.exists() else None
+    except OSError as error:
+        raise app.StartRefused(
+            f"{path} cannot be read ({error.strerror}); run this as the user that runs the server."
+        ) from None
+
+
 @contextlib.contextmanager
 def locked(data_dir: Path) -> Iterator[None]:
     """Hold a data directory as a server does.
