@@ -174,3 +174,24 @@ def test_the_module_runs_as_a_program():
     )
 
     assert json.loads(ended.stdout)["strongroom"]
+
+
+def test_doctor_finds_nothing_wrong_with_a_fresh_store(run, store):
+    text = run("doctor", "--data-dir", str(store))
+    found = [
+        json.loads(line)
+        for line in run("doctor", "--data-dir", str(store), "--json").stdout.splitlines()
+    ]
+
+    assert text.exit_code == 0
+    assert {one["status"] for one in found} <= {"ok", "warn"}
+    assert all(one["check"] in text.stdout for one in found)
+
+
+def test_doctor_fails_where_something_does(run, store):
+    (store / "master.key").chmod(0o644)
+
+    told = run("doctor", "--data-dir", str(store))
+
+    assert told.exit_code == 1
+    assert f"chmod 600 {store}/master.key" in told.stdout

@@ -2,6 +2,8 @@
 
 Lives here: the commands `serve`, `admin`, `keys`, `scrub`, `backup`, `version`, and how a failure
 becomes an exit status: 0 done, 1 failed, 2 usage.
+Lives here: the commands `serve`, `admin`, `keys`, `scrub`, `doctor`, `cp`, `version`, and how a failure becomes
+an exit status: 0 done, 1 failed, 2 usage.
 May import: `server` and below (where a command starts, so that others start fast).
 Must not know: how anything is done.
 """
@@ -15,6 +17,7 @@ from strongroom.cli import (
     browsing,
     caring,
     copying,
+    doctor,
     keys,
     removing,
     serving,
@@ -45,6 +48,7 @@ for _command in (
     removing.rb,
     caring.scrub,
     caring.backup,
+    doctor.doctor,
     versions.version,
 ):
     main.add_command(_command)
