@@ -1,9 +1,7 @@
 """cli: the command line.
 
-Lives here: the commands `serve`, `admin`, `keys`, `scrub`, `backup`, `version`, and how a failure
-becomes an exit status: 0 done, 1 failed, 2 usage.
-Lives here: the commands `serve`, `admin`, `keys`, `scrub`, `doctor`, `cp`, `version`, and how a failure becomes
-an exit status: 0 done, 1 failed, 2 usage.
+Lives here: the commands, each group in a module of its own, and how a failure becomes an
+exit status: 0 done, 1 failed, 2 usage. `remote` is for those that are clients of a store.
 May import: `server` and below (where a command starts, so that others start fast).
 Must not know: how anything is done.
 """
