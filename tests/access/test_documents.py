@@ -154,10 +154,13 @@ def test_what_aws_takes_is_taken(changes):
     documents.parse_for_bucket(bent(**changes), "bucket")
 
 
-def test_statements_have_names_of_their_own():
-    twice = json.dumps({"Statement": [GOOD, GOOD]})
+def test_statements_of_an_identity_have_names_of_their_own():
+    named = {name: value for name, value in GOOD.items() if name != "Principal"}
+    twice = json.dumps({"Statement": [named, named]})
 
-    assert refusal(twice) == "Statement IDs (SID) in a single policy must be unique."
+    assert refusal(twice, documents.Kind.IDENTITY) == (
+        "Statement IDs (SID) in a single policy must be unique."
+    )
 
 
 def test_one_statement_needs_no_list():

@@ -6,6 +6,7 @@ Searched are all files of the data directory, the log, the metrics and all that 
 
 import base64
 import hashlib
+import json
 import secrets
 import signal
 from urllib.parse import quote, urlsplit
@@ -175,12 +176,52 @@ class Play:
         self.ask("DELETE", "/attic?encryption", status=204)
 
     def acls(self):
-        private = self.key.headers() | {"x-amz-acl": "private"}
+        own = self.key.headers() | {"x-amz-acl": "bucket-owner-full-control"}
         public = self.key.headers() | {"x-amz-acl": "public-read"}
         for target in ("/attic?acl", "/attic/small?acl"):
             self.ask("GET", target, status=200)
-            self.ask("PUT", target, private, status=200)
+            self.ask("PUT", target, own, status=200)
             self.ask("PUT", target, public, status=400)
+        writer = {"x-amz-object-ownership": "ObjectWriter"}
+        self.ask("PUT", "/porch", self.key.headers() | writer, status=200)
+        self.ask("DELETE", "/porch?publicAccessBlock", status=204)
+        self.ask("PUT", "/porch/step", public, b"open", status=200)
+        for target in ("/porch?acl", "/porch/step?acl"):
+            self.ask("PUT", target, public, status=200)
+            self.ask("GET", target, status=200)
+
+    def policies(self):
+        statement = {
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:PutObject",
+            "Resource": "arn:aws:s3:::attic/*",
+            "Condition": {"Null": {"s3:x-amz-server-side-encryption-customer-algorithm": "true"}},
+        }
+        text = json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode()
+        checked = self.key.headers() | {"Content-MD5": md5(text)}
+        self.ask("PUT", "/attic?policy", checked, text, status=204)
+        self.ask("PUT", "/attic/small", {}, b"refused", status=403)
+        broken = self.key.headers() | {"Content-MD5": md5(b"{")}
+        self.ask("PUT", "/attic?policy", broken, b"{", status=400)
+        self.ask("GET", "/attic?policy", status=200)
+        self.ask("GET", "/attic?policyStatus", status=200)
+        self.ask("DELETE", "/attic?policy", status=204)
+        self.ask("GET", "/attic?policy", status=404)
+        block = (
+            b"<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls>"
+            b"</PublicAccessBlockConfiguration>"
+        )
+        owner = (
+            b"<OwnershipControls><Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership>"
+            b"</Rule></OwnershipControls>"
+        )
+        for resource, body in (("publicAccessBlock", block), ("ownershipControls", owner)):
+            headers = self.key.headers() | {"Content-MD5": md5(body)}
+            self.ask("PUT", f"/attic?{resource}", headers, body, status=200)
+            self.ask("GET", f"/attic?{resource}", status=200)
+            self.ask("DELETE", f"/attic?{resource}", status=204)
+            self.ask("GET", f"/attic?{resource}", status=404)
 
     def forms(self):
         boundary = "boundary"
@@ -355,15 +396,8 @@ class Play:
 
     def run(self):
         for act in (
-            *(
-                self.plain_use,
-                self.tags,
-                self.documents,
-                self.bucket_encryption,
-                self.acls,
-                self.copies,
-                self.parts,
-            ),
+            *(self.plain_use, self.tags, self.documents, self.bucket_encryption, self.acls),
+            *(self.policies, self.copies, self.parts),
             *(self.mistakes, self.signatures, self.queries, self.plain_http, self.breaks),
             self.forms,
         ):

@@ -14,13 +14,22 @@ ROW_KEY = SecretKey(bytes(range(32)))
 PLACE = ("bucket", "key", bytes(16))
 
 
-@given(st.dictionaries(st.text(max_size=20), st.text(max_size=20), max_size=10))
-def test_marks_come_back_as_they_were_written(tags):
-    encoded = marks.Marks(tags).encode(ROW_KEY, *PLACE)
+FIRST = bytes.fromhex(
+    "53524d4d524b0001000000127374726f6e67726f6f6d2f312f6d61726b7300000054000000187374726f"
+    "6e67726f6f6d2f312f6d61726b732d636c6561720000000853524d4d524b000100000028000000117374"
+    "726f6e67726f6f6d2f312f74616773000000016100000001620000000163000000000000002048f87803"
+    "ea133aa3e70feaf49f627fcee79beb75a3a61db06b9ea5e1d63183a6"
+)
+"""Marks of version 1, as the code of that version wrote them for this key and place."""
+
+
+@given(st.dictionaries(st.text(max_size=20), st.text(max_size=20), max_size=10), st.text())
+def test_marks_come_back_as_they_were_written(tags, acl):
+    encoded = marks.Marks(tags, acl).encode(ROW_KEY, *PLACE)
 
     parsed = marks.Marks.parse(encoded, ROW_KEY, *PLACE)
 
-    assert parsed.tags == tags
+    assert (parsed.tags, parsed.acl) == (tags, acl)
     assert list(parsed.tags) == list(tags)
     assert parsed.encode(ROW_KEY, *PLACE) == encoded
 
@@ -54,6 +63,12 @@ def test_no_flipped_dropped_or_added_byte_survives():
     for one in changed:
         with pytest.raises(errors.NotAuthentic):
             marks.Marks.parse(one, ROW_KEY, *PLACE)
+
+
+def test_marks_of_the_first_version_are_still_read():
+    parsed = marks.Marks.parse(FIRST, ROW_KEY, *PLACE)
+
+    assert (parsed.tags, parsed.acl) == ({"a": "b", "c": ""}, "")
 
 
 def test_marks_can_be_replaced_one_at_a_time():

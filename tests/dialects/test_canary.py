@@ -374,6 +374,7 @@ def test_a_call_that_is_shown_shows_no_key(canary):
         params={"SSECustomerKey": canary.encoded, "SSECustomerKeyMD5": canary.md5},
         principal=None,
         bucket=None,
+        judge=None,
         incoming=None,
         services=None,
         now_ms=0,

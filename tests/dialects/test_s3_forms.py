@@ -90,7 +90,7 @@ def test_fields_say_what_headers_say(bucket):
         "x-amz-meta-Kind": "film",
         "x-amz-storage-class": "STANDARD",
         "x-amz-website-redirect-location": "/elsewhere",
-        "acl": "private",
+        "acl": "bucket-owner-full-control",
         "tagging": "<Tagging><TagSet><Tag><Key>a b</Key><Value>+ü</Value></Tag></TagSet></Tagging>",
     }
     answer = post(bucket, signed(bucket, fields, [{name: text} for name, text in fields.items()]))
@@ -416,7 +416,7 @@ def test_a_form_of_somebody_else_is_refused(bucket):
 
 
 def test_every_field_must_be_covered(bucket):
-    for extra in ({"acl": "private"}, {"x-amz-meta-A": "b"}, {"submit": "Send"}):
+    for extra in ({"acl": "bucket-owner-full-control"}, {"x-amz-meta-A": "b"}, {"submit": "Send"}):
         answer = post(bucket, signed(bucket) | extra)
 
         (name,) = extra

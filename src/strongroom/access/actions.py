@@ -50,7 +50,36 @@ class Action(enum.StrEnum):
     GET_LIFECYCLE_CONFIGURATION = "s3:GetLifecycleConfiguration"
     GET_METRICS_CONFIGURATION = "s3:GetMetricsConfiguration"
     GET_REPLICATION_CONFIGURATION = "s3:GetReplicationConfiguration"
+    GET_OBJECT_VERSION = "s3:GetObjectVersion"
+    GET_OBJECT_VERSION_ACL = "s3:GetObjectVersionAcl"
+    PUT_OBJECT_VERSION_ACL = "s3:PutObjectVersionAcl"
+    GET_OBJECT_VERSION_TAGGING = "s3:GetObjectVersionTagging"
+    PUT_OBJECT_VERSION_TAGGING = "s3:PutObjectVersionTagging"
+    DELETE_OBJECT_VERSION_TAGGING = "s3:DeleteObjectVersionTagging"
+    DELETE_OBJECT_VERSION = "s3:DeleteObjectVersion"
+    GET_OBJECT_ATTRIBUTES = "s3:GetObjectAttributes"
+    GET_OBJECT_VERSION_ATTRIBUTES = "s3:GetObjectVersionAttributes"
+    GET_BUCKET_POLICY = "s3:GetBucketPolicy"
+    PUT_BUCKET_POLICY = "s3:PutBucketPolicy"
+    DELETE_BUCKET_POLICY = "s3:DeleteBucketPolicy"
+    GET_BUCKET_POLICY_STATUS = "s3:GetBucketPolicyStatus"
+    GET_BUCKET_PUBLIC_ACCESS_BLOCK = "s3:GetBucketPublicAccessBlock"
+    PUT_BUCKET_PUBLIC_ACCESS_BLOCK = "s3:PutBucketPublicAccessBlock"
+    GET_BUCKET_OWNERSHIP_CONTROLS = "s3:GetBucketOwnershipControls"
+    PUT_BUCKET_OWNERSHIP_CONTROLS = "s3:PutBucketOwnershipControls"
 
+
+OF_A_VERSION = {
+    Action.GET_OBJECT: Action.GET_OBJECT_VERSION,
+    Action.GET_OBJECT_ACL: Action.GET_OBJECT_VERSION_ACL,
+    Action.PUT_OBJECT_ACL: Action.PUT_OBJECT_VERSION_ACL,
+    Action.GET_OBJECT_TAGGING: Action.GET_OBJECT_VERSION_TAGGING,
+    Action.PUT_OBJECT_TAGGING: Action.PUT_OBJECT_VERSION_TAGGING,
+    Action.DELETE_OBJECT_TAGGING: Action.DELETE_OBJECT_VERSION_TAGGING,
+    Action.DELETE_OBJECT: Action.DELETE_OBJECT_VERSION,
+    Action.GET_OBJECT_ATTRIBUTES: Action.GET_OBJECT_VERSION_ATTRIBUTES,
+}
+"""What an action is called when the request names a version."""
 
 NEEDS_NO_BUCKET = frozenset({Action.CREATE_BUCKET, Action.LIST_ALL_MY_BUCKETS})
 """Every known principal may do these; the answer then depends on what the principal owns."""

@@ -1,42 +1,279 @@
 """Who may do what, all rules taken together. Pure: what it needs to know is handed in.
 
-The rule of this release: whoever owns a bucket may do everything in it, root
-may do everything everywhere, anybody known may make buckets and list their
-own, and nobody unknown may do anything.
+    owner ─┐
+    root ──┤
+    bucket policy ── explicit deny? ── block public access ──┬── allow
+    access lists ── enabled? ── ignore public lists ─────────┘
+
+Root may do everything and a bucket's owner may do everything in it, unless the
+bucket's policy denies it; reading, setting and deleting that policy can be denied
+to neither. Everybody else may do what policy or access lists allow. Anybody known may make
+buckets and list their own.
+
+Source: IAM user guide, "Policy evaluation logic"; S3 user guide, "How Amazon S3
+authorizes a request", "Blocking public access to your Amazon S3 storage", and
+"Controlling ownership of objects and disabling ACLs".
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import enum
+import functools
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 from strongroom import errors
-from strongroom.access import actions
+from strongroom.access import actions, documents, exposure, grants, policy
+from strongroom.access.actions import Action
 
 if TYPE_CHECKING:
-    from strongroom.access import identities
+    from collections.abc import Callable, Mapping
+
+    from strongroom.access import identities, wildcards
+    from strongroom.store import records
+
+POLICY: Final = "policy"
+PUBLIC_ACCESS: Final = "public-access-block"
+OWNERSHIP: Final = "ownership"
+ACL: Final = "acl"
+"""Names of a bucket's settings that decide about access."""
+
+_REMEMBERED: Final = 256
+"""Buckets whose rules are kept parsed; the key of an entry is the settings' whole text."""
+
+_ABOUT_POLICY: Final = frozenset(
+    {Action.GET_BUCKET_POLICY, Action.PUT_BUCKET_POLICY, Action.DELETE_BUCKET_POLICY}
+)
+_THE_OBJECTS_OWNERS: Final = frozenset(
+    {
+        Action.GET_OBJECT, Action.GET_OBJECT_VERSION, Action.GET_OBJECT_ACL,
+        Action.GET_OBJECT_VERSION_ACL, Action.PUT_OBJECT_ACL, Action.PUT_OBJECT_VERSION_ACL,
+        Action.GET_OBJECT_TAGGING, Action.GET_OBJECT_VERSION_TAGGING,
+        Action.PUT_OBJECT_TAGGING, Action.PUT_OBJECT_VERSION_TAGGING,
+        Action.DELETE_OBJECT_TAGGING, Action.DELETE_OBJECT_VERSION_TAGGING,
+        Action.GET_OBJECT_ATTRIBUTES, Action.GET_OBJECT_VERSION_ATTRIBUTES,
+    }
+)  # fmt: skip
+"""What the owner of an object decides, where that is not the bucket's owner."""
+_ABOUT_OBJECTS: Final = _THE_OBJECTS_OWNERS | {Action.DELETE_OBJECT, Action.DELETE_OBJECT_VERSION}
+_EXISTING_TAG: Final = "s3:existingobjecttag/"
 
 
-def require(
-    principal: identities.Principal, action: actions.Action, bucket_owner: str | None
-) -> None:
-    """Return if `principal` may do `action` on a bucket of `bucket_owner`.
+class Ownership(enum.StrEnum):
+    """Who owns what others write into a bucket, and whether access lists count."""
+
+    ENFORCED = "BucketOwnerEnforced"
+    """The bucket's owner owns everything; lists do not count."""
+    PREFERRED = "BucketOwnerPreferred"
+    """The writer, unless the write grants the bucket's owner full control."""
+    WRITER = "ObjectWriter"
+    """The writer. So it is where a bucket does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Settings of "block public access", as the document names them."""
+
+    public_acls: bool = False
+    ignore_acls: bool = False
+    public_policy: bool = False
+    restrict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What decides about access to one bucket.
+
+    Attributes:
+        owner: canonical id of the bucket's owner.
+        policy: None where there is none.
+        is_public: whether the policy is.
+        is_broken: there is a policy that cannot be read; it forbids everything.
+        acl: the bucket's list; it counts where `ownership` lets it.
+    """
+
+    owner: str
+    ownership: Ownership
+    block: Block
+    policy: documents.Document | None
+    is_public: bool
+    is_broken: bool
+    acl: grants.AccessList
+
+    @property
+    def has_lists(self) -> bool:
+        """Whether access lists count."""
+        return self.ownership is not Ownership.ENFORCED
+
+    def owner_of(self, writer: str) -> str:
+        """Return who owns an object that `writer` wrote."""
+        return writer if self.has_lists else self.owner
+
+    def needs_object(self, action: Action) -> bool:
+        """Whether the object must be looked at before this can be decided."""
+        if action not in _ABOUT_OBJECTS:
+            return False
+        if self.policy is not None and self.policy.asks_for(_EXISTING_TAG):
+            return True
+        return self.has_lists and action in _THE_OBJECTS_OWNERS
+
+    def may_interest(self, principal: identities.Principal) -> bool:
+        """Whether anything in the bucket can be allowed to `principal` at all."""
+        return (
+            principal.is_root
+            or self.has_lists
+            or self.policy is not None
+            or (principal.user_id == self.owner and not principal.is_anonymous)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFacts:
+    """What is known of an object that is already there.
+
+    Attributes:
+        writer: canonical id of who wrote it.
+        acl: its list; None where it was written without one.
+        tags: key → value.
+    """
+
+    writer: str
+    acl: grants.AccessList | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def rules_of(bucket: records.Bucket) -> Rules:
+    """Read a bucket's rules; those of recently asked buckets are remembered."""
+    settings = bucket.settings
+    return _rules(
+        bucket.owner,
+        settings.get(POLICY),
+        settings.get(PUBLIC_ACCESS),
+        settings.get(OWNERSHIP),
+        settings.get(ACL),
+    )
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _rules(
+    owner: str, text: str | None, block: str | None, ownership: str | None, acl: str | None
+) -> Rules:
+    document, is_broken = None, False
+    if text is not None:
+        try:
+            document = documents.parse(text, documents.Kind.BUCKET)
+        except errors.MalformedPolicy:
+            # It was read when it was set, so somebody changed it behind our back.
+            is_broken = True
+    return Rules(
+        owner,
+        _ownership(ownership),
+        _block(block),
+        document,
+        document is not None and exposure.is_public(document),
+        is_broken,
+        grants.private(owner) if acl is None else grants.AccessList.parse(acl),
+    )
+
+
+def _ownership(text: str | None) -> Ownership:
+    if text is None:
+        return Ownership.WRITER
+    return Ownership(json.loads(text)["Rules"][0]["ObjectOwnership"])
+
+
+def _block(text: str | None) -> Block:
+    if text is None:
+        return Block()
+    found = json.loads(text)
+    return Block(
+        found.get("BlockPublicAcls", False),
+        found.get("IgnorePublicAcls", False),
+        found.get("BlockPublicPolicy", False),
+        found.get("RestrictPublicBuckets", False),
+    )
+
+
+def arn_of(bucket: str | None, key: str | None) -> str:
+    """Return how policies name a bucket or an object; without a bucket, all of them."""
+    if bucket is None:
+        return "arn:aws:s3:::*"
+    return f"arn:aws:s3:::{bucket}" if key is None else f"arn:aws:s3:::{bucket}/{key}"
+
+
+def may_without_bucket(principal: identities.Principal, action: Action) -> bool:
+    """Whether `principal` may do what concerns no existing bucket."""
+    if principal.is_root:
+        return True
+    return not principal.is_anonymous and action in actions.NEEDS_NO_BUCKET
+
+
+def decide(
+    principal: identities.Principal,
+    action: Action,
+    resource: str,
+    rules: Rules,
+    *,
+    context: Callable[[], wildcards.Context],
+    found: ObjectFacts | None = None,
+) -> policy.Verdict:
+    """Say whether `principal` may do `action` in a bucket: ALLOWED, SILENT or DENIED.
+
+    SILENT is no permission either; it only tells that nobody forbade it in words.
 
     Args:
         principal: who asks; `identities.ANONYMOUS` for unsigned requests.
         action: what is asked.
-        bucket_owner: canonical user id of the bucket's owner; None if the
-            action concerns no existing bucket.
-
-    Raises:
-        AccessDenied: not allowed.
+        resource: ARN of bucket or object.
+        rules: of the bucket.
+        context: makes the condition keys; called only where a policy is judged.
+        found: the object, where `Rules.needs_object` says so and there is one.
     """
-    if principal.is_root:
-        return
-    if principal.is_anonymous:
-        raise errors.AccessDenied
-    if bucket_owner is None:
-        if action in actions.NEEDS_NO_BUCKET:
-            return
-        raise errors.AccessDenied
-    if principal.user_id != bucket_owner:
-        raise errors.AccessDenied
+    owns = principal.user_id == rules.owner and not principal.is_anonymous
+    if action in _ABOUT_POLICY and (owns or principal.is_root):
+        return policy.Verdict.ALLOWED
+    if rules.is_broken:
+        return policy.Verdict.DENIED
+    by_policy = policy.Verdict.SILENT
+    if rules.policy is not None:
+        keys = context()
+        if found is not None and found.tags:
+            keys = {**keys, **{_EXISTING_TAG + tag: (v,) for tag, v in found.tags.items()}}
+        asked = policy.Asked(principal.asker, action, resource, keys)
+        by_policy = policy.judge([rules.policy], asked)
+        if by_policy is policy.Verdict.DENIED:
+            return by_policy
+        if rules.block.restrict and rules.is_public and not owns:
+            by_policy = policy.Verdict.SILENT
+    is_foreign = (
+        found is not None
+        and rules.owner_of(found.writer) != rules.owner
+        and action in _THE_OBJECTS_OWNERS
+    )
+    if (
+        principal.is_root
+        or (not is_foreign and (owns or by_policy is not policy.Verdict.SILENT))
+        or (rules.has_lists and _is_listed(principal, action, rules, found))
+    ):
+        return policy.Verdict.ALLOWED
+    return policy.Verdict.SILENT
+
+
+def _is_listed(
+    principal: identities.Principal, action: Action, rules: Rules, found: ObjectFacts | None
+) -> bool:
+    """Whether an access list grants it, or the object is the asker's own."""
+    if action in grants.ON_BUCKET:
+        listed, permission = rules.acl, grants.ON_BUCKET[action]
+    elif found is None or action not in _THE_OBJECTS_OWNERS:
+        return False
+    elif principal.user_id == found.writer and not principal.is_anonymous:
+        return True
+    elif action in grants.ON_OBJECT:
+        listed, permission = found.acl or grants.private(found.writer), grants.ON_OBJECT[action]
+    else:
+        return False
+    if rules.block.ignore_acls:
+        listed = listed.without_public()
+    return listed.allows(principal, permission)

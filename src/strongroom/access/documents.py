@@ -140,7 +140,7 @@ def parse(text: str, kind: Kind) -> Document:
     variables = version == _WITH_VARIABLES
     statements = tuple(_statement(each, kind, variables=variables) for each in found)
     sids = [statement.sid for statement in statements if statement.sid]
-    if len(set(sids)) < len(sids):
+    if kind is not Kind.BUCKET and len(set(sids)) < len(sids):
         raise errors.MalformedPolicy("Statement IDs (SID) in a single policy must be unique.")
     return Document(statements, frozenset(_keys(statements)))
 

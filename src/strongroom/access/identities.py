@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from strongroom import errors
+from strongroom.access import policy
 from strongroom.crypto import secret
 from strongroom.store import records
 
@@ -34,18 +35,62 @@ _SECRET_CACHE = 1024
 """Opened secrets kept in memory. The key of an entry is the sealed secret, which never changes."""
 
 
+_ACCOUNTS = 10**12
+
+
+def account_of(user_id: str) -> str:
+    """Return the account id, 12 digits, of whoever has this canonical id."""
+    digest = hashlib.sha256(b"strongroom account " + user_id.encode()).digest()
+    return f"{int.from_bytes(digest[:8]) % _ACCOUNTS:012d}"
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks: canonical user id, and the name to show."""
+    """Who asks: canonical user id, and the name to show.
+
+    Each user is an account of its own, and that account's owner.
+    """
 
     user_id: str
     name: str
     is_root: bool = False
     is_anonymous: bool = False
 
+    @property
+    def account_id(self) -> str:
+        """Twelve digits that stand for the account in ARNs."""
+        return account_of(self.user_id)
 
-ANONYMOUS = Principal(user_id="", name="anonymous", is_anonymous=True)
+    @property
+    def arn(self) -> str:
+        """The name under which requests come, in conditions and logs; empty if unsigned."""
+        return "" if self.is_anonymous else f"arn:aws:iam::{self.account_id}:root"
+
+    @property
+    def asker(self) -> policy.Asker:
+        """The names under which policies may speak of this principal."""
+        if self.is_anonymous:
+            return policy.NOBODY
+        account = self.account_id
+        names = frozenset(
+            {
+                self.user_id,
+                account,
+                self.arn,
+                # How AWS writes an account's user, and how stores without accounts do.
+                f"arn:aws:iam::{account}:user/{self.name}",
+                f"arn:aws:iam:::user/{self.name}",
+            }
+        )
+        return policy.Asker(names, names)
+
+
+ANONYMOUS_ID = "65a011a29cdf8ec533ec3d1ccaae921c"
+"""Owner of what somebody unknown wrote. Source: S3 shows this id for such objects."""
+
+ANONYMOUS = Principal(user_id=ANONYMOUS_ID, name="anonymous", is_anonymous=True)
 ROOT = Principal(user_id=ROOT_ID, name=ROOT_NAME, is_root=True)
+_FIXED_NAMES = {ROOT_ID: ROOT_NAME, ANONYMOUS_ID: ANONYMOUS.name}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +151,22 @@ class Identities:
 
     async def name_of(self, user_id: str) -> str:
         """Return the display name of a user; the id itself if the user is gone."""
-        if user_id == ROOT_ID:
-            return ROOT_NAME
+        if user_id in _FIXED_NAMES:
+            return _FIXED_NAMES[user_id]
         try:
             return (await self._catalog.user(user_id)).name
         except errors.UserNotFound:
             return user_id
+
+    async def is_known(self, user_id: str) -> bool:
+        """Tell whether somebody has this canonical id."""
+        if user_id == ROOT_ID:
+            return True
+        try:
+            await self._catalog.user(user_id)
+        except errors.UserNotFound:
+            return False
+        return True
 
     async def add(
         self, name: str, access_key: str, secret_key: secret.SecretKey, *, now_ms: int
@@ -134,7 +189,11 @@ class Identities:
         shortest, longest = SECRET_KEY_BYTES
         if not shortest <= len(secret_key) <= longest:
             raise ValueError(f"a secret key has {shortest} to {longest} characters")
-        user = records.User(self._random_bytes(32).hex(), name, now_ms)
+        taken = {account_of(other.user_id) for other in await self._catalog.users()}
+        user_id = self._random_bytes(32).hex()
+        while account_of(user_id) in taken | {account_of(ROOT_ID)}:
+            user_id = self._random_bytes(32).hex()
+        user = records.User(user_id, name, now_ms)
         sealed = self._master.seal_credential(
             access_key, user.user_id, secret_key, self._random_bytes
         )

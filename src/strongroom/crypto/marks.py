@@ -20,15 +20,23 @@ from strongroom.crypto import derive, encoding
 if TYPE_CHECKING:
     from strongroom.crypto import secret
 
-MARKS_MAGIC = b"SRMMRK\x00\x01"
-"""Magic and, in the last byte, version. Only version 1 exists."""
+MARKS_MAGIC = b"SRMMRK\x00\x02"
+"""Magic and, in the last byte, the version that is written."""
+_FIRST_MAGIC = b"SRMMRK\x00\x01"
+"""Version 1, which held nothing but tags."""
 
 
 @dataclass(slots=True)
 class Marks:
-    """The marks of one version. `tags`: key → value, in order."""
+    """The marks of one version.
+
+    Attributes:
+        tags: key → value, in order.
+        acl: its access list, as `access.grants` encodes it; empty where it has none of its own.
+    """
 
     tags: dict[str, str] = field(default_factory=dict)
+    acl: str = ""
 
     def encode(self, row_key: secret.SecretKey, bucket: str, key: str, generation: bytes) -> bytes:
         """Return the stored form, with its MAC.
@@ -43,6 +51,7 @@ class Marks:
             derive.Label.MARKS_CLEAR,
             MARKS_MAGIC,
             encoding.encode(derive.Label.TAGS, *encoding.flatten(self.tags)),
+            self.acl,
         )
         mac = _mac(row_key, bucket, key, generation, clear)
         return MARKS_MAGIC + encoding.encode(derive.Label.MARKS, clear, mac)
@@ -56,16 +65,20 @@ class Marks:
         Raises:
             NotAuthentic: nothing prints to this, or it belongs to another row.
         """
-        if data[: len(MARKS_MAGIC)] != MARKS_MAGIC:
+        magic = data[: len(MARKS_MAGIC)]
+        if magic not in (MARKS_MAGIC, _FIRST_MAGIC):
             raise errors.NotAuthentic("marks have another magic or version than can be read")
         clear, mac = encoding.decode(derive.Label.MARKS, data[len(MARKS_MAGIC) :], 2)
         if not hmac.compare_digest(mac, _mac(row_key, bucket, key, generation, clear)):
             raise errors.NotAuthentic("the marks of a version are not what was written there")
-        magic, tags = encoding.decode(derive.Label.MARKS_CLEAR, clear, 2)
-        if magic != MARKS_MAGIC:
+        fields = encoding.decode(derive.Label.MARKS_CLEAR, clear, 3 if magic == MARKS_MAGIC else 2)
+        if fields[0] != magic:
             raise errors.NotAuthentic("marks contradict themselves")
-        pairs = encoding.pairs(encoding.decode(derive.Label.TAGS, tags))
-        return cls({name: encoding.text(value) for name, value in pairs.items()})
+        pairs = encoding.pairs(encoding.decode(derive.Label.TAGS, fields[1]))
+        return cls(
+            {name: encoding.text(value) for name, value in pairs.items()},
+            encoding.text(fields[2]) if magic == MARKS_MAGIC else "",
+        )
 
 
 def _mac(

@@ -7,9 +7,9 @@ an operation without authorisation does not import.
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -53,6 +53,49 @@ class Body(enum.Enum):
     """Handed to the handler as `Call.incoming`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One thing that a request wants to do, and to what.
+
+    Attributes:
+        action: for an object without a version; with one, it is judged as that of a version.
+        key: object key; None for the bucket itself.
+        bucket: None for the bucket of the request.
+        version_id: None where the request names none.
+        keys: condition keys that the request's headers do not tell.
+        makes: it concerns an object that the request makes, not one that is there;
+            where access lists count, that object will be its maker's.
+    """
+
+    action: actions.Action
+    key: str | None = None
+    bucket: str | None = None
+    version_id: str | None = None
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    makes: bool = False
+
+
+class Judge(Protocol):
+    """Tells what the request's principal may do."""
+
+    async def may(self, need: Need) -> bool:
+        """Tell whether it may do this.
+
+        Raises:
+            BucketNotFound: the need names a bucket that is not there.
+        """
+        ...
+
+    async def require(self, need: Need) -> None:
+        """Return if it may do this.
+
+        Raises:
+            AccessDenied: it may not.
+            BucketNotFound: as above.
+        """
+        ...
+
+
 @dataclass(slots=True)
 class Call:
     """One authenticated, authorised and bound request.
@@ -62,6 +105,7 @@ class Call:
         principal: who asks.
         bucket: the bucket named in the request; None where none is, or where
             the operation makes it.
+        judge: for what only the handler can know to ask: each entry of a list.
         incoming: the body, for operations that declared `Body.STREAM`.
         services: the store's services (the dialect knows their type).
     """
@@ -71,6 +115,7 @@ class Call:
     params: dict[str, Any] = field(repr=False)
     principal: identities.Principal
     bucket: records.Bucket | None
+    judge: Judge
     incoming: transfer.Incoming | None
     services: Any
     now_ms: int
@@ -83,7 +128,19 @@ class Call:
 
 
 Handler = Callable[[Call], Awaitable[Result]]
-Also = Callable[[Mapping[str, Any]], tuple["actions.Action", str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Says what an operation needs whose request must be read first.
+
+    Attributes:
+        actions: all that can be needed, for the documentation.
+        find: finds in the params what this request needs.
+    """
+
+    actions: tuple[actions.Action, ...]
+    find: Callable[[Mapping[str, Any]], Sequence[Need]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,30 +148,29 @@ class Declared:
     """A handler with what the pipeline must know of it.
 
     Attributes:
+        action: what must be permitted on what the request's path names, or what finds
+            all that must be in the params; judged then after binding.
         needs_bucket: False where the bucket need not exist before the call.
-        also: finds in the params what else must be permitted, and in which bucket.
     """
 
     name: str
-    action: actions.Action
+    action: actions.Action | Needs
     body: Body
     needs_bucket: bool
-    also: Also | None
     handler: Handler
 
 
 def operation(
     name: str,
     *,
-    action: actions.Action,
+    action: actions.Action | Needs,
     body: Body = Body.NONE,
     needs_bucket: bool = True,
-    also: Also | None = None,
 ) -> Callable[[Handler], Declared]:
     """Declare the decorated coroutine as the handler of the model's operation `name`."""
 
     def declare(handler: Handler) -> Declared:
-        return Declared(name, action, body, needs_bucket, also, handler)
+        return Declared(name, action, body, needs_bucket, handler)
 
     return declare
 

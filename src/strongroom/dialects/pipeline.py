@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from strongroom import errors
-from strongroom.access import decision
-from strongroom.dialects import operation
+from strongroom.dialects import authority, operation
 from strongroom.wire import message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from strongroom.access import identities
     from strongroom.service import buckets, transfer
@@ -39,6 +38,7 @@ class Routed:
         bucket: bucket named in host or path; None if none is.
         key: object key, decoded; None if none is.
         query: decoded parameters in order.
+        version_id: version that the request names; None if it names none.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Routed:
     bucket: str | None
     key: str | None
     query: list[tuple[str, str]]
+    version_id: str | None = None
 
 
 @dataclass(slots=True)
@@ -103,6 +104,12 @@ class Dialect(Protocol):
         """Find out who sent it; anonymous requests have a principal too."""
         ...
 
+    def condition_keys(
+        self, request: message.Request, routed: Routed, proof: Authentication
+    ) -> Mapping[str, tuple[str, ...]]:
+        """Return what policies can ask about the request; made only where one is judged."""
+        ...
+
     async def document(
         self, request: message.Request, routed: Routed, proof: Authentication
     ) -> bytes:
@@ -150,12 +157,24 @@ class Pipeline:
         buckets: buckets.Buckets,
         services: Any,
         *,
+        look: authority.Look,
         clock_ms: Callable[[], int],
         report: Callable[[message.Request, Exception], None],
     ) -> None:
+        """Make the path.
+
+        Args:
+            dialect: the steps that differ.
+            buckets: finds the bucket that a request names.
+            services: handed to the handlers.
+            look: reads what is known of an object without its key.
+            clock_ms: the time.
+            report: is told of failures that are not the client's.
+        """
         self._dialect = dialect
         self._buckets = buckets
         self._services = services
+        self._look = look
         self._clock_ms = clock_ms
         self._report = report
 
@@ -192,9 +211,49 @@ class Pipeline:
         bucket: records.Bucket | None = None
         if routed.bucket is not None and declared.needs_bucket:
             bucket = await self._buckets.find(routed.bucket)
-        decision.require(proof.principal, declared.action, bucket.owner if bucket else None)
-        document: bytes | None = None
+        judge = authority.Authority(
+            proof.principal,
+            bucket,
+            keys=lambda: self._dialect.condition_keys(request, routed, proof),
+            find=self._buckets.find,
+            look=self._look,
+        )
+        params = await self._permitted(request, routed, declared, proof, judge)
         incoming: transfer.Incoming | None = None
+        if declared.body is operation.Body.STREAM:
+            incoming = self._dialect.incoming(request, routed, proof)
+        call = operation.Call(
+            request=request,
+            params=params,
+            principal=proof.principal,
+            bucket=bucket,
+            judge=judge,
+            incoming=incoming,
+            services=self._services,
+            now_ms=self._clock_ms(),
+        )
+        result = await _handled(declared, call, judge)
+        try:
+            return self._dialect.reply(request, routed, result)
+        except BaseException:
+            await _close_streams(result)
+            raise
+
+    async def _permitted(
+        self,
+        request: message.Request,
+        routed: Routed,
+        declared: operation.Declared,
+        proof: Authentication,
+        judge: authority.Authority,
+    ) -> dict[str, Any]:
+        """Judge the request, and bind it. What is not in params is judged before it is read."""
+        needs = declared.action
+        if isinstance(needs, operation.Needs):
+            judge.check_interest()
+        else:
+            await judge.require(operation.Need(needs, routed.key, version_id=routed.version_id))
+        document: bytes | None = None
         if declared.body is operation.Body.DOCUMENT:
             document = await self._dialect.document(request, routed, proof)
         if document is not None and len(document) > LARGE_DOCUMENT_BYTES:
@@ -202,24 +261,19 @@ class Pipeline:
             params = await asyncio.to_thread(self._dialect.bind, request, routed, document)
         else:
             params = self._dialect.bind(request, routed, document)
-        if declared.also is not None:
-            action, name = declared.also(params)
-            decision.require(proof.principal, action, (await self._buckets.find(name)).owner)
-        if declared.body is operation.Body.STREAM:
-            incoming = self._dialect.incoming(request, routed, proof)
-        result = await declared.handler(
-            operation.Call(
-                request=request,
-                params=params,
-                principal=proof.principal,
-                bucket=bucket,
-                incoming=incoming,
-                services=self._services,
-                now_ms=self._clock_ms(),
-            )
-        )
-        try:
-            return self._dialect.reply(request, routed, result)
-        except BaseException:
-            await _close_streams(result)
+        if isinstance(needs, operation.Needs):
+            for need in needs.find(params):
+                await judge.require(need)
+        return params
+
+
+async def _handled(
+    declared: operation.Declared, call: operation.Call, judge: authority.Authority
+) -> operation.Result:
+    try:
+        return await declared.handler(call)
+    except (errors.ObjectNotFound, errors.VersionNotFound) as error:
+        if await judge.may_list(error.bucket, error.key):
             raise
+        # Else answers would list the bucket to whoever may not list it, key by key.
+        raise errors.AccessDenied from error

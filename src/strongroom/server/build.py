@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from strongroom import errors
-from strongroom.access import identities
+from strongroom.access import decision, identities
 from strongroom.crypto import secret
 from strongroom.dialects.s3 import cors, protocol, services
 from strongroom.dialects.s3 import dialect as s3_dialect
@@ -126,6 +126,12 @@ async def build(
             domains=("localhost", *((settings.domain,) if settings.domain else ())),
             block_sse_c=settings.sse_c_default == "block",
             signature_v2=settings.signature_v2 == "allow",
+            new_buckets=services.NewBuckets(
+                ownership=decision.Ownership.WRITER
+                if settings.acl_default == "allow"
+                else decision.Ownership.ENFORCED,
+                blocks_public=settings.public_access_default == "block",
+            ),
             collect_grace_ms=SHARED_GRACE_MS if settings.workers > 1 else 0,
             may_collect=files.Turn(settings.data_dir / HOUSEKEEPING_NAME).take
             if settings.workers > 1
@@ -257,6 +263,7 @@ async def assemble(
     domains: Sequence[str],
     block_sse_c: bool = False,
     signature_v2: bool = True,
+    new_buckets: services.NewBuckets = services.NewBuckets(),  # noqa: B008 - frozen
     collect_grace_ms: int = 0,
     may_collect: Callable[[], bool] = lambda: True,
     permit: Callable[[], AbstractContextManager[bool]] = lambda: contextlib.nullcontext(True),
@@ -276,6 +283,7 @@ async def assemble(
         domains: host names under which `BUCKET.NAME` names a bucket.
         block_sse_c: whether new buckets refuse customer keys.
         signature_v2: whether forms and presigned URLs may be signed as version 2 has it.
+        new_buckets: how open they are.
         collect_grace_ms: how long doomed blobs are kept for other processes' readers.
         may_collect: whether it is this process that collects, asked each time.
         permit: see `housekeeping.Collector`.
@@ -374,11 +382,13 @@ async def assemble(
         people=people,
         region=region,
         block_sse_c=block_sse_c,
+        new_buckets=new_buckets,
     )
     s3 = cors.Sharing(
         dialect,
         all_buckets,
         s3_services,
+        look=single.marked,
         domains=domains,
         clock_ms=clock_ms,
         report=report,

@@ -68,6 +68,8 @@ class Settings:
         master_key: `MASTER_KEY_BYTES`; None as above.
         sse_c_default: "allow" or "block".
         signature_v2: likewise, for forms and presigned URLs.
+        acl_default: whether access lists count in new buckets: "allow" or "block".
+        public_access_default: whether new buckets may be made public, likewise.
     """
 
     data_dir: Path = Path("strongroom-data")
@@ -84,6 +86,8 @@ class Settings:
     region: str = "us-east-1"
     sse_c_default: str = "allow"
     signature_v2: str = "allow"
+    acl_default: str = "block"
+    public_access_default: str = "block"
     fingerprints: bool = True
     root_access_key: str | None = None
     root_secret_key: secret.SecretKey | None = None
@@ -356,6 +360,8 @@ _ROWS: Sequence[_Row] = (
     _row("region", _region),
     _row("sse_c_default", _allow_or_block),
     _row("signature_v2", _allow_or_block),
+    _row("acl_default", _allow_or_block),
+    _row("public_access_default", _allow_or_block),
     _row("fingerprints", _switch, may_be_off=False),
     _row("root_access_key", parse_access_key, keeps_empty=True),
     _row("root_secret_key", parse_secret_key, keeps_empty=True),

@@ -67,6 +67,7 @@ class Target:
         own_headers: content headers that no copy takes from its source, with their
             values here; None for none.
         tags: None for the source's.
+        acl: its access list, encoded; never the source's.
         checksum: algorithm of its checksum; None for the source's.
         when: conditions on what is there already.
         bucket_made_ms: as for `Objects.put`.
@@ -81,6 +82,7 @@ class Target:
     checksum: str | None
     wish: kms_sources.Wish | None = None
     own_headers: Mapping[str, str | None] = field(default_factory=dict)
+    acl: str = ""
     when: conditions.Conditions = conditions.NONE
     bucket_made_ms: int | None = None
 
@@ -147,6 +149,7 @@ class Copying:
                     wish=target.wish,
                     content=content,
                     tags=tags,
+                    acl=target.acl,
                     when=target.when,
                     bucket_made_ms=target.bucket_made_ms,
                 )
@@ -249,7 +252,9 @@ class Copying:
             size=version.size,
             modified_ms=self._clock_ms(),
             owner=target.owner,
-            encoded_marks=self._encryption.seal_marks(locked.binding, marks.Marks(tags)),
+            encoded_marks=self._encryption.seal_marks(
+                locked.binding, marks.Marks(tags, target.acl)
+            ),
             shares=version,
             bucket_made_ms=target.bucket_made_ms,
             random_bytes=self._random_bytes,

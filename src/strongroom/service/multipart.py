@@ -35,6 +35,7 @@ MAX_PART_BYTES = 5 * 1024**3
 
 _UPLOAD_ID_BYTES = 48
 _TAG: Final = "tag:"
+_ACL: Final = "acl:"
 """Before a tag's name, among the content headers of an upload's sealed draft. No header has it."""
 
 _FULL_OBJECT_ONLY: Final = frozenset({"CRC64NVME"})
@@ -129,6 +130,7 @@ class Multipart:
         customer: sources.CustomerKey | None,
         content: facets.Content,
         tags: dict[str, str],
+        acl: str = "",
         checksum: str | None,
         checksum_type: str | None,
         wish: kms_sources.Wish | None = None,
@@ -153,7 +155,11 @@ class Multipart:
             wrapped=locked.wrapped,
             escrow=self._encryption.seal_escrow(upload_id, locked),
             head=envelopes.Head(
-                content={**content.headers, **{_TAG + name: tags[name] for name in tags}},
+                content={
+                    **content.headers,
+                    **{_TAG + name: tags[name] for name in tags},
+                    **({_ACL: acl} if acl else {}),
+                },
                 metadata=content.metadata,
             ),
             head_key=locked.head_key,
@@ -302,7 +308,7 @@ class Multipart:
             computed = checksums.get(algorithm, b"")
             if not hmac.compare_digest(digest, computed):
                 raise errors.DigestMismatch(algorithm, digest, computed)
-        content, tags = _without_tags(opened.head.content)
+        content, found = _without_marks(opened.head.content)
         final = objects.seal_version(
             opened.draft.binding,
             opened.draft.key_fields,
@@ -324,7 +330,7 @@ class Multipart:
             size=size,
             modified_ms=self._clock_ms(),
             owner=upload.owner,
-            encoded_marks=self._encryption.seal_marks(opened.draft.binding, marks.Marks(tags)),
+            encoded_marks=self._encryption.seal_marks(opened.draft.binding, found),
             random_bytes=self._random_bytes,
         )
         try:
@@ -419,13 +425,13 @@ def _make(named: Sequence[NamedPart], etag: str) -> bool:
         return False
 
 
-def _without_tags(content: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Part what a draft's head holds into content headers and tags."""
-    headers = {name: value for name, value in content.items() if not name.startswith(_TAG)}
+def _without_marks(content: Mapping[str, str]) -> tuple[dict[str, str], marks.Marks]:
+    """Part what a draft's head holds into content headers and what will be marks."""
+    headers = {name: value for name, value in content.items() if not name.startswith((_TAG, _ACL))}
     tags = {
         name.removeprefix(_TAG): value for name, value in content.items() if name.startswith(_TAG)
     }
-    return headers, tags
+    return headers, marks.Marks(tags, content.get(_ACL, ""))
 
 
 def _part_checksums(

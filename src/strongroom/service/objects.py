@@ -55,6 +55,21 @@ class Found:
     part_checksums: Mapping[str, bytes] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """What is known of a version without its key.
+
+    Attributes:
+        writer: canonical id of who wrote it.
+        tags: key → value.
+        acl: its access list, encoded; empty where it has none of its own.
+    """
+
+    writer: str
+    tags: Mapping[str, str]
+    acl: str
+
+
 @dataclass(slots=True)
 class Opened:
     """A version that is about to be sent: [start, end) of it, by `pieces`.
@@ -102,6 +117,7 @@ class Objects:
         content: facets.Content,
         tags: dict[str, str],
         wish: kms_sources.Wish | None = None,
+        acl: str = "",
         when: conditions.Conditions = conditions.NONE,
         bucket_made_ms: int | None = None,
     ) -> Found:
@@ -158,7 +174,7 @@ class Objects:
                 size=size,
                 modified_ms=self._clock_ms(),
                 owner=owner,
-                encoded_marks=self._encryption.seal_marks(locked.binding, marks.Marks(tags)),
+                encoded_marks=self._encryption.seal_marks(locked.binding, marks.Marks(tags, acl)),
                 blobs=(received.blob,),
                 bucket_made_ms=bucket_made_ms,
                 random_bytes=self._random_bytes,
@@ -324,6 +340,19 @@ class Objects:
         stored = await self._catalog.current(bucket, key)
         return self._encryption.open_marks(stored).tags
 
+    async def marked(self, bucket: str, key: str, version_id: str | None = None) -> Marked:
+        """Return what is known of an object without its key.
+
+        Raises:
+            ObjectNotFound, VersionNotFound: there is none.
+            NotAuthentic: its marks are not what was written there.
+        """
+        stored = await self._catalog.current(bucket, key)
+        if version_id not in (None, stored.version.version_id):
+            raise errors.VersionNotFound(bucket, key, version_id or "")
+        found = self._encryption.open_marks(stored)
+        return Marked(stored.version.owner, found.tags, found.acl)
+
     async def set_tags(self, bucket: str, key: str, tags: dict[str, str]) -> None:
         """Replace an object's tags; no customer key is needed.
 
@@ -331,9 +360,23 @@ class Objects:
             ObjectNotFound: there is none.
             NotAuthentic: its marks are not what was written there.
         """
+        await self._change_marks(bucket, key, lambda found: dataclasses.replace(found, tags=tags))
+
+    async def set_acl(self, bucket: str, key: str, acl: str) -> None:
+        """Replace an object's access list, encoded; no customer key is needed.
+
+        Raises:
+            ObjectNotFound: there is none.
+            NotAuthentic: its marks are not what was written there.
+        """
+        await self._change_marks(bucket, key, lambda found: dataclasses.replace(found, acl=acl))
+
+    async def _change_marks(
+        self, bucket: str, key: str, change: Callable[[marks.Marks], marks.Marks]
+    ) -> None:
         for tries_left in reversed(range(_TRIES)):
             stored = await self._catalog.current(bucket, key)
-            changed = dataclasses.replace(self._encryption.open_marks(stored), tags=tags)
+            changed = change(self._encryption.open_marks(stored))
             version = stored.version
             binding = envelopes.Binding(version.mode, bucket, key, version.generation)
             sealed = self._encryption.seal_marks(binding, changed)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Final
+import json
+from typing import TYPE_CHECKING, Final
 
 from strongroom import errors
+from strongroom.access import decision, grants
 from strongroom.access.actions import Action
 from strongroom.dialects.operation import Body, Call, Refused, Result, operation
-from strongroom.dialects.s3 import bucket_encryption, facets, modes, services
+from strongroom.dialects.s3 import acls, bucket_encryption, facets, modes, policies, services
+
+if TYPE_CHECKING:
+    from strongroom.store import records
 
 MAX_BUCKETS: Final = 10_000
 """Buckets in one answer. Source: S3 API reference, ListBuckets."""
 
 _DEFAULT_REGION: Final = "us-east-1"
-_GRANTS: Final = ("GrantFullControl", "GrantRead", "GrantReadACP", "GrantWrite", "GrantWriteACP")
 _UNSERVED: Final = {"ObjectLockEnabledForBucket": "x-amz-bucket-object-lock-enabled"}
 
 
@@ -22,10 +26,7 @@ async def create_bucket(call: Call) -> Result:
     params = call.params
     if params.get("ObjectLockEnabledForBucket"):
         facets.refuse_unserved(params, _UNSERVED)
-    if params.get("ACL", "private") != "private" or any(grant in params for grant in _GRANTS):
-        raise Refused("InvalidBucketAclWithObjectOwnership")
-    if params.get("ObjectOwnership", "BucketOwnerEnforced") != "BucketOwnerEnforced":
-        raise Refused("NotImplemented", Header="x-amz-object-ownership")
+    access = await _access(call)
     region = services.of(call).region
     wanted = params.get("CreateBucketConfiguration", {}).get("LocationConstraint")
     if wanted is not None and wanted != region:
@@ -36,14 +37,14 @@ async def create_bucket(call: Call) -> Result:
             **({"LocationConstraint": wanted} if wanted else {}),
         )
     name = params["Bucket"]
+    store = services.of(call)
     try:
-        await services.of(call).buckets.create(
+        await store.buckets.create(
             name,
             owner=call.principal.user_id,
             region=region,
-            settings={modes.DOCUMENT: bucket_encryption.blocking()}
-            if services.of(call).block_sse_c
-            else {},
+            settings=access
+            | ({modes.DOCUMENT: bucket_encryption.blocking()} if store.block_sse_c else {}),
         )
     except errors.BucketExists as error:
         if error.owner != call.principal.user_id:
@@ -52,7 +53,50 @@ async def create_bucket(call: Call) -> Result:
         # Source: S3 API reference, CreateBucket, error BucketAlreadyOwnedByYou.
         if region != _DEFAULT_REGION:
             raise Refused("BucketAlreadyOwnedByYou", BucketName=name) from error
+        # Its list is set anew, its other settings stay. Source: as above.
+        bucket = await services.of(call).buckets.find(name)
+        if access.get(decision.ACL) != bucket.settings.get(decision.ACL):
+            await _reset_list(call, bucket, access.get(decision.ACL))
     return {"Location": f"/{name}"}
+
+
+async def _reset_list(call: Call, bucket: records.Bucket, acl: str | None) -> None:
+    """Set the list of a bucket that its owner creates again.
+
+    Raises:
+        Refused: lists are disabled there by now.
+        AccessDenied: it is public, and public ones are blocked by now.
+    """
+    rules = decision.rules_of(bucket)
+    if acl is not None:
+        if not rules.has_lists:
+            raise Refused("InvalidBucketAclWithObjectOwnership")
+        if rules.block.public_acls and grants.AccessList.parse(acl).is_public:
+            raise errors.AccessDenied
+    await services.of(call).buckets.change_settings(bucket, {decision.ACL: acl})
+
+
+async def _access(call: Call) -> dict[str, str]:
+    """Return the settings of a new bucket that decide about access to it.
+
+    Raises:
+        Refused: an ownership that does not exist, or a list that does not go with it.
+    """
+    given, defaults = call.params.get("ObjectOwnership"), services.of(call).new_buckets
+    try:
+        ownership = decision.Ownership(given or defaults.ownership)
+    except ValueError:
+        raise facets.bad_argument("x-amz-object-ownership", given or "") from None
+    acl = await acls.of_new_bucket(call, ownership, blocked=defaults.blocks_public)
+    found: dict[str, str] = {}
+    if given or ownership is not decision.Ownership.WRITER:
+        rule = {"Rules": [{"ObjectOwnership": ownership.value}]}
+        found[decision.OWNERSHIP] = json.dumps(rule, separators=(",", ":"))
+    if defaults.blocks_public:
+        found[decision.PUBLIC_ACCESS] = json.dumps(policies.BLOCK_ALL, separators=(",", ":"))
+    if acl:
+        found[decision.ACL] = acl
+    return found
 
 
 @operation("HeadBucket", action=Action.LIST_BUCKET)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.access.actions import Action
-from strongroom.dialects.operation import Call, Refused, Result, operation
-from strongroom.dialects.s3 import facets, modes, objects, services, tags
+from strongroom.dialects.operation import Call, Need, Needs, Refused, Result, operation
+from strongroom.dialects.s3 import acls, facets, modes, objects, services, tags
 from strongroom.service import copying
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _DIRECTIVES: Final = frozenset({"COPY", "REPLACE"})
 _CHANGES: Final = (
@@ -26,8 +26,17 @@ That it is named suffices, if it changes nothing (observed: S3 takes the same st
 """
 
 
-def _reads_source(params: Mapping[str, Any]) -> tuple[Action, str]:
-    return Action.GET_OBJECT, facets.copy_source(params)[0]
+def _reads_source(params: Mapping[str, Any]) -> Need:
+    bucket, key = facets.copy_source(params)
+    return Need(Action.GET_OBJECT, key, bucket)
+
+
+def _copies(params: Mapping[str, Any]) -> Sequence[Need]:
+    return (_reads_source(params), *acls.needs_to_write(params))
+
+
+def _copies_part(params: Mapping[str, Any]) -> Sequence[Need]:
+    return (_reads_source(params), Need(Action.PUT_OBJECT, params["Key"]))
 
 
 def _source(call: Call) -> copying.Source:
@@ -56,7 +65,7 @@ def _directive(params: dict[str, Any], what: str) -> str:
     return directive
 
 
-@operation("CopyObject", action=Action.PUT_OBJECT, also=_reads_source)
+@operation("CopyObject", action=Needs((Action.GET_OBJECT, *acls.WRITES.actions), _copies))
 async def copy_object(call: Call) -> Result:
     params = call.params
     source = _source(call)
@@ -72,18 +81,20 @@ async def copy_object(call: Call) -> Result:
             " changing the object's metadata, storage class, website redirect location or"
             " encryption attributes.",
         )
+    owner, acl = await acls.of_new_object(call)
     named = params.get("ChecksumAlgorithm")
     found = await services.of(call).copying.copy(
         source,
         copying.Target(
             bucket=call.place.name,
             key=params["Key"],
-            owner=call.principal.user_id,
+            owner=owner,
             customer=choice.customer,
             wish=choice.wish,
             content=facets.content(params) if directive == "REPLACE" else None,
             own_headers=facets.own_content(params),
             tags=tags.of_header(params) if tagging == "REPLACE" else None,
+            acl=acl,
             checksum=facets.known_algorithm(named) if named is not None else None,
             when=facets.read_conditions(params),
             bucket_made_ms=call.place.created_ms,
@@ -101,7 +112,7 @@ async def copy_object(call: Call) -> Result:
     }
 
 
-@operation("UploadPartCopy", action=Action.PUT_OBJECT, also=_reads_source)
+@operation("UploadPartCopy", action=Needs((Action.GET_OBJECT, Action.PUT_OBJECT), _copies_part))
 async def upload_part_copy(call: Call) -> Result:
     params = call.params
     source = _source(call)

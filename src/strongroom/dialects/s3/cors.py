@@ -25,6 +25,7 @@ from strongroom.wire import message
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from strongroom.dialects import authority
     from strongroom.dialects.s3 import dialect, services
     from strongroom.service import buckets
     from strongroom.store import records
@@ -175,11 +176,12 @@ class Sharing(pipeline.Pipeline):
         buckets: buckets.Buckets,
         services: services.Services,
         *,
+        look: authority.Look,
         domains: Sequence[str],
         clock_ms: Callable[[], int],
         report: Callable[[message.Request, Exception], None],
     ) -> None:
-        super().__init__(dialect, buckets, services, clock_ms=clock_ms, report=report)
+        super().__init__(dialect, buckets, services, look=look, clock_ms=clock_ms, report=report)
         self._s3 = dialect
         self._places = buckets
         self._domains = domains

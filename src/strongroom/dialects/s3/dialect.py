@@ -17,6 +17,7 @@ from strongroom.dialects import operation, pipeline
 from strongroom.dialects.operation import Refused
 from strongroom.dialects.s3 import (
     bodies,
+    contexts,
     facets,
     faults,
     form_signature,
@@ -103,7 +104,10 @@ class S3:
         address = routes.address(request, self._domains)
         query = routes.parse_query(request.raw_query)
         name = self._routes.find(request, address, query)
-        return pipeline.Routed(name, self._handlers.get(name), address.bucket, address.key, query)
+        version_id = next((value for key, value in query if key == "versionId" and value), None)
+        return pipeline.Routed(
+            name, self._handlers.get(name), address.bucket, address.key, query, version_id
+        )
 
     async def unfold(
         self, request: message.Request, routed: pipeline.Routed
@@ -178,6 +182,17 @@ class S3:
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock_ms() / 1000, UTC)
 
+    def condition_keys(
+        self,
+        request: message.Request,
+        routed: pipeline.Routed,
+        proof: pipeline.Authentication,
+    ) -> contexts.Keys:
+        """Return what policies can ask about the request."""
+        assert isinstance(proof, Proof), "the pipeline hands back what `authenticate` made"
+        claim = None if proof.verified is None else proof.verified.claim
+        return contexts.condition_keys(request, routed, proof.principal, claim, self._clock_ms())
+
     def bind(
         self, request: message.Request, routed: pipeline.Routed, document: bytes | None
     ) -> dict[str, Any]:
@@ -228,9 +243,9 @@ class S3:
         if incoming.decoder is not None:
             announced.update(incoming.decoder.finish())
         _check_document(body, incoming, announced)
-        if self._bindings[routed.name].operation.checksum_required and not (
-            announced or incoming.md5
-        ):
+        # A list may come as a header, and then nothing comes that could be checked.
+        needs_digest = body and self._bindings[routed.name].operation.checksum_required
+        if needs_digest and not (announced or incoming.md5):
             raise Refused("InvalidRequest", "Missing required header for this request: Content-MD5")
         return body
 

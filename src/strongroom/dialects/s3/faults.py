@@ -63,6 +63,10 @@ FAULTS: Final[dict[str, tuple[int, str]]] = {
         "The AWS Access Key Id you provided does not exist in our records.",
     ),
     "InvalidArgument": (400, "Invalid Argument"),
+    "InvalidBucketAclWithBlockPublicAccessError": (
+        400,
+        "Bucket cannot have public ACLs set with BlockPublicAccess enabled",
+    ),
     "InvalidBucketAclWithObjectOwnership": (
         400,
         "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
@@ -108,6 +112,10 @@ FAULTS: Final[dict[str, tuple[int, str]]] = {
     "KMS.KMSInvalidStateException": (400, "The state of the key does not allow this."),
     "KMS.NotFoundException": (400, "The key does not exist."),
     "KeyTooLongError": (400, "Your key is too long"),
+    "MalformedACLError": (
+        400,
+        "The XML you provided was not well-formed or did not validate against our published schema",
+    ),
     "MalformedPolicy": (400, "This policy contains invalid Json"),
     "MalformedPOSTRequest": (
         400,
@@ -147,8 +155,13 @@ FAULTS: Final[dict[str, tuple[int, str]]] = {
         "The replication configuration was not found",
     ),
     "NoSuchBucket": (404, "The specified bucket does not exist"),
+    "NoSuchBucketPolicy": (404, "The bucket policy does not exist"),
     "NoSuchCORSConfiguration": (404, "The CORS configuration does not exist"),
     "NoSuchKey": (404, "The specified key does not exist."),
+    "NoSuchPublicAccessBlockConfiguration": (
+        404,
+        "The public access block configuration was not found",
+    ),
     "NoSuchUpload": (
         404,
         (
@@ -166,6 +179,7 @@ FAULTS: Final[dict[str, tuple[int, str]]] = {
             " published schema."
         ),
     ),
+    "OwnershipControlsNotFoundError": (404, "The bucket ownership controls were not found"),
     "PreconditionFailed": (412, "At least one of the pre-conditions you specified did not hold"),
     "RequestHeaderSectionTooLarge": (
         400,
@@ -192,6 +206,11 @@ FAULTS: Final[dict[str, tuple[int, str]]] = {
     ),
     "SlowDown": (503, "Please reduce your request rate."),
     "StoreFull": (507, "The server has no space left to store this. Nothing was stored."),
+    "UnexpectedContent": (400, "This request does not support content"),
+    "UnresolvableGrantByEmailAddress": (
+        400,
+        "The e-mail address you provided does not match any account on record.",
+    ),
     "XAmzContentSHA256Mismatch": (
         400,
         "The provided 'x-amz-content-sha256' header does not match what was computed.",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from strongroom.access.actions import Action
 from strongroom.crypto import digests
 from strongroom.dialects.operation import Body, Call, Refused, Result, operation
-from strongroom.dialects.s3 import facets, modes, objects, services, tags
+from strongroom.dialects.s3 import acls, facets, modes, objects, services, tags
 from strongroom.keyring import sources
 from strongroom.service import multipart
 from strongroom.service import objects as stored
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _TYPES: Final = frozenset({stored.FULL_OBJECT, stored.COMPOSITE})
 
 
-@operation("CreateMultipartUpload", action=Action.PUT_OBJECT)
+@operation("CreateMultipartUpload", action=acls.WRITES)
 async def create_multipart_upload(call: Call) -> Result:
     params = call.params
     choice = modes.choose(call)
@@ -35,14 +35,16 @@ async def create_multipart_upload(call: Call) -> Result:
     algorithm = facets.known_algorithm(named) if named is not None else None
     if algorithm is not None and kind is not None:
         _check_type(algorithm, kind)
+    owner, acl = await acls.of_new_object(call)
     upload = await services.of(call).multipart.create(
         call.place.name,
         params["Key"],
-        owner=call.principal.user_id,
+        owner=owner,
         customer=choice.customer,
         wish=choice.wish,
         content=facets.content(params),
         tags=tags.of_header(params),
+        acl=acl,
         checksum=algorithm,
         checksum_type=kind,
         bucket_made_ms=call.place.created_ms,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from strongroom import errors
 from strongroom.access.actions import Action
-from strongroom.dialects.operation import Body, Call, Refused, Result, operation
-from strongroom.dialects.s3 import facets, faults, modes, services, tags
+from strongroom.dialects.operation import Body, Call, Need, Needs, Refused, Result, operation
+from strongroom.dialects.s3 import acls, facets, faults, modes, services, tags
 from strongroom.service import facets as stored_facets
 from strongroom.wire import binding
 
@@ -29,9 +29,7 @@ UNSERVED: Final = {
 }
 """What a write may ask for and this release does not do. Leaving it undone would be a lie."""
 
-_OWN_ACL: Final = frozenset({"private", "bucket-owner-full-control"})
 _STORAGE_CLASS: Final = "STANDARD"
-_GRANTS: Final = ("GrantFullControl", "GrantRead", "GrantReadACP", "GrantWriteACP")
 
 
 def check_write(params: dict[str, Any]) -> None:
@@ -41,29 +39,27 @@ def check_write(params: dict[str, Any]) -> None:
         Refused: naming the header.
     """
     facets.refuse_unserved(params, UNSERVED)
-    acl = params.get("ACL")
-    # As a bucket with ACLs disabled, which all of S3's are unless someone enables them.
-    if (acl is not None and acl not in _OWN_ACL) or any(grant in params for grant in _GRANTS):
-        raise Refused("AccessControlListNotSupported")
     if params.get("StorageClass", _STORAGE_CLASS) != _STORAGE_CLASS:
         raise Refused("InvalidStorageClass", StorageClassRequested=params["StorageClass"])
 
 
-@operation("PutObject", action=Action.PUT_OBJECT, body=Body.STREAM)
+@operation("PutObject", action=acls.WRITES, body=Body.STREAM)
 async def put_object(call: Call) -> Result:
     params = call.params
     choice = modes.choose(call)
     check_write(params)
+    owner, acl = await acls.of_new_object(call)
     assert call.incoming is not None, "PutObject is declared with a streamed body"
     found = await services.of(call).objects.put(
         call.place.name,
         params["Key"],
         call.incoming,
-        owner=call.principal.user_id,
+        owner=owner,
         customer=choice.customer,
         wish=choice.wish,
         content=facets.content(params),
         tags=tags.of_header(params),
+        acl=acl,
         when=facets.read_conditions(params),
         bucket_made_ms=call.place.created_ms,
     )
@@ -177,7 +173,18 @@ async def head_object(call: Call) -> Result:
     return reply
 
 
-@operation("GetObjectAttributes", action=Action.GET_OBJECT)
+def _reads_attributes(params: Mapping[str, Any]) -> Sequence[Need]:
+    key, version_id = params["Key"], params.get("VersionId")
+    return (
+        Need(Action.GET_OBJECT, key, version_id=version_id),
+        Need(Action.GET_OBJECT_ATTRIBUTES, key, version_id=version_id),
+    )
+
+
+@operation(
+    "GetObjectAttributes",
+    action=Needs((Action.GET_OBJECT, Action.GET_OBJECT_ATTRIBUTES), _reads_attributes),
+)
 async def get_object_attributes(call: Call) -> Result:
     params = call.params
     facets.check_version(params)
@@ -258,7 +265,16 @@ async def delete_object(call: Call) -> Result:
     return {}
 
 
-@operation("DeleteObjects", action=Action.DELETE_OBJECT, body=Body.DOCUMENT)
+def _judged_one_by_one(_params: Mapping[str, Any]) -> Sequence[Need]:
+    """Need nothing for all; `delete_objects` asks for each key, and says which are refused."""
+    return ()
+
+
+@operation(
+    "DeleteObjects",
+    action=Needs((Action.DELETE_OBJECT,), _judged_one_by_one),
+    body=Body.DOCUMENT,
+)
 async def delete_objects(call: Call) -> Result:
     wanted = call.params.get("Delete", {})
     entries = wanted.get("Objects", [])
@@ -273,6 +289,7 @@ async def delete_objects(call: Call) -> Result:
         if version_id is not None:
             named["VersionId"] = version_id
         try:
+            await call.judge.require(Need(Action.DELETE_OBJECT, key, version_id=version_id))
             if version_id not in (None, "null"):
                 raise errors.VersionNotFound(call.place.name, key, version_id)
             await store.delete(call.place.name, key, when=facets.delete_conditions(entry))

@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlencode, urlsplit
 
-from strongroom.access.actions import Action
 from strongroom.dialects.operation import Body, Call, Result, operation
-from strongroom.dialects.s3 import forms, objects
+from strongroom.dialects.s3 import acls, forms, objects
 from strongroom.wire import binding
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ _IN_A_URL: Final = "!#$%&'()*+,-./:;=?@[]_~"
 """What is not encoded in a URL that somebody else made."""
 
 
-@operation(forms.OPERATION, action=Action.PUT_OBJECT, body=Body.STREAM)
+@operation(forms.OPERATION, action=acls.WRITES, body=Body.STREAM)
 async def post_object(call: Call) -> Result:
     upload = call.request.upload
     assert upload is not None, "a PostObject is unfolded from a form"

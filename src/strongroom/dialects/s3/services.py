@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from strongroom.access import decision
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -14,12 +16,26 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class NewBuckets:
+    """How open buckets are that nobody has said anything about.
+
+    Attributes:
+        ownership: who owns what others write there, and whether access lists count.
+        blocks_public: whether public policies and lists are refused.
+    """
+
+    ownership: decision.Ownership = decision.Ownership.ENFORCED
+    blocks_public: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
     """The store's services, and how S3 is set up here.
 
     Attributes:
         region: where this store says it is.
         block_sse_c: whether new buckets refuse customer keys.
+        new_buckets: how open they are.
     """
 
     buckets: buckets.Buckets
@@ -30,6 +46,7 @@ class Services:
     people: identities.Identities
     region: str
     block_sse_c: bool
+    new_buckets: NewBuckets
 
     async def owner(self, user_id: str) -> Result:
         """Return a user as S3 shows owners."""

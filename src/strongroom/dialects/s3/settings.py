@@ -12,9 +12,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from strongroom.access import decision
 from strongroom.access.actions import Action
 from strongroom.dialects.operation import Body, Call, Declared, Refused, Result
-from strongroom.dialects.s3 import bucket_encryption, cors, modes, services, tags
+from strongroom.dialects.s3 import bucket_encryption, cors, modes, policies, services, tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -63,11 +64,11 @@ class Document:
     def declared(self) -> list[Declared]:
         """Make the handlers."""
         getting, putting, deleting = self.operations
-        made = [Declared(getting, self.reads, Body.NONE, True, None, self._get)]
+        made = [Declared(getting, self.reads, Body.NONE, True, self._get)]
         if putting:
-            made.append(Declared(putting, self.writes, Body.DOCUMENT, True, None, self._put))
+            made.append(Declared(putting, self.writes, Body.DOCUMENT, True, self._put))
         if deleting:
-            made.append(Declared(deleting, self.writes, Body.NONE, True, None, self._delete))
+            made.append(Declared(deleting, self.writes, Body.NONE, True, self._delete))
         return made
 
     async def _get(self, call: Call) -> Result:
@@ -102,7 +103,7 @@ def _never(name: str, action: Action, absent: Absent) -> Declared:
     async def get(_call: Call) -> Result:
         return _without(absent)
 
-    return Declared(name, action, Body.NONE, True, None, get)
+    return Declared(name, action, Body.NONE, True, get)
 
 
 def _tag_set(document: dict[str, Any], _bucket: records.Bucket) -> Mapping[str, Any]:
@@ -158,6 +159,30 @@ DOCUMENTS: Final = (
         writes=Action.PUT_BUCKET_REQUEST_PAYMENT,
         absent={"Payer": "BucketOwner"},
         check=_owner_pays,
+    ),
+    Document(
+        decision.PUBLIC_ACCESS,
+        ("GetPublicAccessBlock", "PutPublicAccessBlock", "DeletePublicAccessBlock"),
+        member="PublicAccessBlockConfiguration",
+        reply="PublicAccessBlockConfiguration",
+        reads=Action.GET_BUCKET_PUBLIC_ACCESS_BLOCK,
+        writes=Action.PUT_BUCKET_PUBLIC_ACCESS_BLOCK,
+        absent="NoSuchPublicAccessBlockConfiguration",
+        check=policies.public_access,
+    ),
+    Document(
+        decision.OWNERSHIP,
+        (
+            "GetBucketOwnershipControls",
+            "PutBucketOwnershipControls",
+            "DeleteBucketOwnershipControls",
+        ),
+        member="OwnershipControls",
+        reply="OwnershipControls",
+        reads=Action.GET_BUCKET_OWNERSHIP_CONTROLS,
+        writes=Action.PUT_BUCKET_OWNERSHIP_CONTROLS,
+        absent="OwnershipControlsNotFoundError",
+        check=policies.ownership,
     ),
 )
 

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from strongroom.access.actions import Action
-from strongroom.dialects.operation import Body, Call, Refused, Result, operation
-from strongroom.dialects.s3 import facets, services, tags
+from strongroom.dialects.operation import Body, Call, Need, Needs, Refused, Result, operation
+from strongroom.dialects.s3 import contexts, facets, services, tags
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
-@operation("PutObjectTagging", action=Action.PUT_OBJECT_TAGGING, body=Body.DOCUMENT)
+def _needs(params: Mapping[str, Any]) -> Sequence[Need]:
+    pairs = params.get("Tagging", {}).get("TagSet", ())
+    found = {tag["Key"]: tag["Value"] for tag in pairs if "Key" in tag and "Value" in tag}
+    return (
+        Need(
+            Action.PUT_OBJECT_TAGGING,
+            params["Key"],
+            version_id=params.get("VersionId"),
+            keys=contexts.tag_keys(found),
+        ),
+    )
+
+
+@operation(
+    "PutObjectTagging", action=Needs((Action.PUT_OBJECT_TAGGING,), _needs), body=Body.DOCUMENT
+)
 async def put_object_tagging(call: Call) -> Result:
     params = call.params
     facets.check_version(params)

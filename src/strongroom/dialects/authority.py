@@ -1,0 +1,142 @@
+"""Gathers what `access.decision` needs to know of one request, and asks it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from strongroom import errors
+from strongroom.access import actions, decision, grants, identities, policy
+from strongroom.access.actions import Action
+from strongroom.dialects.operation import Need
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from strongroom.service import objects
+    from strongroom.store import records
+
+    Find = Callable[[str], Awaitable[records.Bucket]]
+    Look = Callable[[str, str, str | None], Awaitable[objects.Marked]]
+
+_READS = frozenset({Action.GET_OBJECT, Action.GET_OBJECT_ATTRIBUTES})
+
+
+class Authority:
+    """Decides what one request's principal may do; see `operation.Judge`."""
+
+    def __init__(
+        self,
+        principal: identities.Principal,
+        bucket: records.Bucket | None,
+        *,
+        keys: Callable[[], Mapping[str, tuple[str, ...]]],
+        find: Find,
+        look: Look,
+    ) -> None:
+        """Begin to judge a request.
+
+        Args:
+            principal: who asks.
+            bucket: what the request's path names, if it is there.
+            keys: makes the condition keys of the request.
+            find: finds another bucket.
+            look: reads what is known of an object without its key.
+        """
+        self._principal = principal
+        self._bucket = bucket
+        self._make_keys = keys
+        self._keys: Mapping[str, tuple[str, ...]] | None = None
+        self._find = find
+        self._look = look
+
+    def check_interest(self) -> None:
+        """Refuse whom the bucket has nothing for, before more of the request is read.
+
+        Raises:
+            AccessDenied: nothing at all can be allowed here.
+        """
+        if self._bucket is not None and not decision.rules_of(self._bucket).may_interest(
+            self._principal
+        ):
+            raise errors.AccessDenied
+
+    async def may(self, need: Need) -> bool:
+        """See the protocol."""
+        return await self._verdict(need) is policy.Verdict.ALLOWED
+
+    async def require(self, need: Need) -> None:
+        """See the protocol.
+
+        Who may list a bucket is told that an object is not there, whether or not the
+        object could have been read. Source: S3 API reference, GetObject, "Permissions".
+
+        Raises:
+            AccessDenied, BucketNotFound: see there.
+            ObjectNotFound: as said.
+        """
+        verdict = await self._verdict(need)
+        if verdict is policy.Verdict.ALLOWED:
+            return
+        if verdict is policy.Verdict.SILENT and need.action in _READS and need.key is not None:
+            bucket = await self._place(need)
+            if (
+                bucket is not None
+                and await self.may_list(bucket.name, need.key)
+                and await self._found(bucket, need) is None
+            ):
+                raise errors.ObjectNotFound(bucket.name, need.key)
+        raise errors.AccessDenied
+
+    async def may_list(self, bucket: str, key: str) -> bool:
+        """Tell whether the principal could learn from a listing that a key is not there."""
+        return await self.may(Need(Action.LIST_BUCKET, bucket=bucket, keys={"s3:prefix": (key,)}))
+
+    async def _place(self, need: Need) -> records.Bucket | None:
+        if need.bucket is None or (self._bucket is not None and need.bucket == self._bucket.name):
+            return self._bucket
+        return await self._find(need.bucket)
+
+    async def _verdict(self, need: Need) -> policy.Verdict:
+        bucket = await self._place(need)
+        action = need.action
+        if bucket is None:
+            if decision.may_without_bucket(self._principal, action):
+                return policy.Verdict.ALLOWED
+            return policy.Verdict.SILENT
+        rules = decision.rules_of(bucket)
+        if need.version_id is not None:
+            action = actions.OF_A_VERSION.get(action, action)
+        found: decision.ObjectFacts | None = None
+        if need.makes:
+            found = decision.ObjectFacts(self._principal.user_id)
+        elif need.key is not None and rules.needs_object(action):
+            found = await self._found(bucket, need)
+        return decision.decide(
+            self._principal,
+            action,
+            decision.arn_of(bucket.name, need.key),
+            rules,
+            context=lambda: self._context(bucket, need),
+            found=found,
+        )
+
+    def _context(self, bucket: records.Bucket, need: Need) -> Mapping[str, tuple[str, ...]]:
+        if self._keys is None:
+            self._keys = self._make_keys()
+        account = (identities.account_of(bucket.owner),)
+        own: dict[str, tuple[str, ...]] = {
+            "aws:resourceaccount": account,
+            "s3:resourceaccount": account,
+        }
+        if need.version_id is not None:
+            own["s3:versionid"] = (need.version_id,)
+        return {**self._keys, **own, **need.keys}
+
+    async def _found(self, bucket: records.Bucket, need: Need) -> decision.ObjectFacts | None:
+        assert need.key is not None, "only objects are looked at"
+        try:
+            marked = await self._look(bucket.name, need.key, need.version_id)
+        except (errors.ObjectNotFound, errors.VersionNotFound):
+            return None
+        acl = grants.AccessList.parse(marked.acl) if marked.acl else None
+        return decision.ObjectFacts(marked.writer, acl, marked.tags)

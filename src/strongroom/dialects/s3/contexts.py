@@ -1,0 +1,141 @@
+"""What policies can ask about a request to S3: its condition keys.
+
+Source: Service Authorization Reference, "Condition keys for Amazon S3"; IAM user
+guide, "AWS global condition context keys".
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from strongroom.dialects.s3 import routes
+
+if TYPE_CHECKING:
+    from strongroom.access import identities
+    from strongroom.dialects import pipeline
+    from strongroom.dialects.s3 import signature
+    from strongroom.wire import message
+
+Keys = dict[str, tuple[str, ...]]
+
+_HEADERS: Final = (
+    "x-amz-acl",
+    "x-amz-content-sha256",
+    "x-amz-copy-source",
+    "x-amz-grant-full-control",
+    "x-amz-grant-read",
+    "x-amz-grant-read-acp",
+    "x-amz-grant-write",
+    "x-amz-grant-write-acp",
+    "x-amz-metadata-directive",
+    "x-amz-object-ownership",
+    "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-customer-algorithm",
+    "x-amz-storage-class",
+    "x-amz-website-redirect-location",
+)
+"""Headers whose condition key is their name."""
+_OTHER_HEADERS: Final = {
+    "x-amz-object-lock-mode": "s3:object-lock-mode",
+    "x-amz-object-lock-retain-until-date": "s3:object-lock-retain-until-date",
+    "x-amz-object-lock-legal-hold": "s3:object-lock-legal-hold",
+    "if-match": "s3:if-match",
+    "if-none-match": "s3:if-none-match",
+    "referer": "aws:referer",
+    "user-agent": "aws:useragent",
+}
+_PARAMETERS: Final = {
+    "prefix": "s3:prefix",
+    "delimiter": "s3:delimiter",
+    "max-keys": "s3:max-keys",
+    "versionId": "s3:versionid",
+}
+_TAGGING: Final = "x-amz-tagging"
+REQUEST_TAG: Final = "s3:requestobjecttag/"
+REQUEST_TAG_KEYS: Final = "s3:requestobjecttagkeys"
+
+
+def condition_keys(
+    request: message.Request,
+    routed: pipeline.Routed,
+    principal: identities.Principal,
+    claim: signature.Claim | None,
+    now_ms: int,
+) -> Keys:
+    """Return the condition keys of a request; those of its bucket and object come elsewhere."""
+    now = datetime.fromtimestamp(now_ms / 1000, UTC)
+    found: Keys = {
+        "aws:currenttime": (now.isoformat(timespec="seconds"),),
+        "aws:epochtime": (str(now_ms // 1000),),
+        "aws:securetransport": ("true" if request.secure else "false",),
+        "aws:principaltype": ("Anonymous" if principal.is_anonymous else "Account",),
+        "aws:principalisawsservice": ("false",),
+        "aws:viaawsservice": ("false",),
+    }
+    if request.peer:
+        found["aws:sourceip"] = (request.peer,)
+    if not principal.is_anonymous:
+        found["aws:principalarn"] = (principal.arn,)
+        found["aws:principalaccount"] = (principal.account_id,)
+        found["aws:userid"] = (principal.account_id,)
+        found["aws:username"] = (principal.name,)
+    if claim is None and not principal.is_anonymous:
+        # A form, or a URL of the older signature: neither leaves a claim.
+        is_form = request.upload is not None
+        found["s3:authtype"] = ("POST" if is_form else "REST-QUERY-STRING",)
+        found["s3:signatureversion"] = ("AWS4-HMAC-SHA256" if is_form else "AWS",)
+    if claim is not None:
+        age_ms = now_ms - int(claim.signed_at.timestamp() * 1000)
+        found["s3:signatureversion"] = ("AWS4-HMAC-SHA256",)
+        found["s3:signatureage"] = (str(max(age_ms, 0)),)
+        found["s3:authtype"] = ("REST-HEADER" if claim.expires_s is None else "REST-QUERY-STRING",)
+    _add_headers(found, request, routed)
+    for name, value in routed.query:
+        if name in _PARAMETERS:
+            found[_PARAMETERS[name]] = (value,)
+    return found
+
+
+def _add_headers(found: Keys, request: message.Request, routed: pipeline.Routed) -> None:
+    # A presigned URL may carry such headers as parameters; binding refuses those that differ.
+    hoisted = {
+        name.lower(): value for name, value in routed.query if name.lower().startswith("x-amz-")
+    }
+
+    def sent(name: str) -> str | None:
+        value = request.header(name.encode())
+        return hoisted.get(name) if value is None else value.decode("latin-1")
+
+    for name in _HEADERS:
+        value = sent(name)
+        if value is not None:
+            found[f"s3:{name}"] = (value.removeprefix("/") if "copy-source" in name else value,)
+    for name, key in _OTHER_HEADERS.items():
+        value = sent(name)
+        if value is not None:
+            found[key] = (value,)
+    tagging = sent(_TAGGING)
+    if tagging is not None:
+        found |= tag_keys(dict(_tags(tagging)))
+
+
+def _tags(header: str) -> list[tuple[str, str]]:
+    """Read a tagging header; what is wrong with it, the handler will say."""
+    pairs: list[tuple[str, str]] = []
+    for piece in filter(None, header.encode("latin-1", "replace").split(b"&")):
+        name, _, value = piece.partition(b"=")
+        try:
+            pairs.append((routes.form_text(name), routes.form_text(value)))
+        except UnicodeDecodeError:
+            continue
+    return pairs
+
+
+def tag_keys(tags: dict[str, str]) -> Keys:
+    """Return the condition keys of the tags that a request brings."""
+    found: Keys = {REQUEST_TAG + name: (value,) for name, value in tags.items()}
+    if tags:
+        found[REQUEST_TAG_KEYS] = tuple(tags)
+    return found
