@@ -60,6 +60,7 @@ class Dummy:
             "headers": [[n.decode("latin-1"), v.decode("latin-1")] for n, v in request.headers],
             "size": size,
             "secure": request.secure,
+            "peer": request.peer,
             "request_id": request.request_id,
             "pid": os.getpid(),
         }

@@ -299,6 +299,31 @@ def test_forwarded_proto_of_a_trusted_proxy_counts_if_every_hop_agrees(
     assert json.loads(body)["secure"] is secure
 
 
+@pytest.mark.parametrize(
+    ("headers", "peer"),
+    [
+        ([], "127.0.0.1"),
+        ([b"x-forwarded-for: 192.0.2.1"], "192.0.2.1"),
+        ([b"x-forwarded-for: 192.0.2.9, 192.0.2.1, 10.1.2.3"], "192.0.2.1"),
+        ([b"x-forwarded-for: 192.0.2.9", b"x-forwarded-for: 2001:db8::1"], "2001:db8::1"),
+        ([b"x-forwarded-for: somebody"], "127.0.0.1"),
+        ([b"x-forwarded-for: somebody, 10.1.2.3"], "10.1.2.3"),
+    ],
+)
+def test_a_trusted_proxy_says_who_asks_and_nobody_left_of_it(
+    proxied_server, connect, headers, peer
+):
+    _, _, body = connect(proxied_server, url=proxied_server.http_url).ask(get(b"/", *headers))
+
+    assert json.loads(body)["peer"] == peer
+
+
+def test_nobody_else_says_who_asks(dummy_server, connect):
+    _, _, body = connect(dummy_server).ask(get(b"/", b"x-forwarded-for: 192.0.2.1"))
+
+    assert json.loads(body)["peer"] == "127.0.0.1"
+
+
 @pytest.fixture(scope="module")
 def proxied_server(dummy_command):
     proxies = {"STRONGROOM_TRUSTED_PROXIES": "10.0.0.0/8, 127.0.0.0/8"}

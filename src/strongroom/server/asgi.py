@@ -100,7 +100,7 @@ class Adapter:
         handle: never raises for what a client sends, but may raise `ClientGone`.
         reporter: gets one record per request.
         traffic: shared by all adapters of the process.
-        trusted_proxies: peers whose `X-Forwarded-Proto: https` counts.
+        trusted_proxies: peers whose `X-Forwarded-Proto: https` and `X-Forwarded-For` count.
         random_bytes: source of request ids.
     """
 
@@ -129,8 +129,9 @@ class Adapter:
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request."""
         assert scope["type"] == "http", "websockets and lifespan are off"
-        peer = scope["client"][0]
         headers: message.Headers = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
+        neighbour = scope["client"][0]
+        peer = self._client(neighbour, headers)
         body = _Incoming(receive, headers)
         request = message.Request(
             method=scope["method"],
@@ -138,7 +139,7 @@ class Adapter:
             raw_query=scope["query_string"],
             headers=headers,
             body=body,
-            secure=scope["scheme"] == "https" or self._came_by_https(peer, headers),
+            secure=scope["scheme"] == "https" or self._came_by_https(neighbour, headers),
             peer=peer,
             request_id=self._random_bytes(8).hex().upper(),
         )
@@ -189,6 +190,28 @@ class Adapter:
         hops = b",".join(said).split(b",")
         if any(hop.strip().lower() != b"https" for hop in hops):
             return False
+        return self._is_proxy(peer)
+
+    def _client(self, peer: str, headers: message.Headers) -> str:
+        """Return who asks: the peer, or whom the nearest of trusted proxies names.
+
+        What stands left of the first address that is no proxy of ours, the client may have
+        written itself.
+        """
+        if not self._proxies:
+            return peer
+        said = [value for name, value in headers if name == b"x-forwarded-for"]
+        hops = [hop.strip() for hop in b",".join(said).decode("latin-1").split(",")]
+        nearest = peer
+        while hops and self._is_proxy(nearest):
+            hop = hops.pop()
+            try:
+                nearest = str(ipaddress.ip_address(hop))
+            except ValueError:
+                break
+        return nearest
+
+    def _is_proxy(self, peer: str) -> bool:
         address: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(peer)
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
