@@ -155,6 +155,11 @@ class FakeKms:
         self.calls = []
         self.failure = None
 
+    def forget(self):
+        """Know none of the data keys any more; return their ciphertexts."""
+        made, self._made = set(self._made), {}
+        return made
+
     def _check(self, name, context, caller):
         self.calls.append((name, dict(context), caller.user_id))
         if self.failure is not None:

@@ -1,6 +1,7 @@
 """Objects under KMS keys: who may write and read them, and what the KMS is asked, and how often."""
 
 import asyncio
+import gc
 import io
 import itertools
 
@@ -189,12 +190,30 @@ def test_only_so_many_bucket_keys_are_kept(bench, monkeypatch):
     monkeypatch.setattr(kms_sources, "CACHED", 2)
 
     async def main():
-        for name in ("a", "b", "a", "c", "a", "b"):
+        for name in ("a", "b", "a", "c", "b", "a"):
             await bench.put(name, SMALL, wish=wish(bucket_key=True, key=name))
 
     asyncio.run(main())
 
-    assert called(bench) == ["generate"] * 4, "a stays, since it was used; b was forgotten"
+    assert called(bench) == ["generate"] * 4, "the oldest was forgotten"
+
+
+def test_no_bucket_key_outlasts_its_time_in_memory(bench):
+    def held(ciphertexts):
+        gc.collect()
+        everything = (each for each in gc.get_objects() if isinstance(each, kms.DataKey))
+        return {each.ciphertext for each in everything} & ciphertexts
+
+    async def main():
+        for name in "ab":
+            await bench.put(name, SMALL, wish=wish(bucket_key=True, key=name))
+        made = bench.kms.forget()
+        assert held(made) == made
+        bench.now_ms += kms_sources.CACHE_MS
+        await bench.put("c", SMALL, wish=wish(bucket_key=True, key="c"))
+        return held(made)
+
+    assert asyncio.run(main()) == set()
 
 
 def test_two_layers_have_no_bucket_key(bench):

@@ -17,7 +17,6 @@ context) and "Reducing the cost of SSE-KMS with Amazon S3 Bucket Keys".
 
 from __future__ import annotations
 
-import collections
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -43,7 +42,7 @@ CACHE_MS = 60_000
 """How long a bucket key is used."""
 
 CACHED = 1024
-"""Bucket keys kept at once, the least recently used goes first."""
+"""Bucket keys kept at once; the oldest goes first."""
 
 _OBJECT: Final = b"object"
 _BUCKET: Final = b"bucket"
@@ -211,29 +210,34 @@ def _parse_context(data: bytes) -> dict[str, str]:
 
 
 class _Cache:
-    """Data keys by name, for `CACHE_MS` each and `CACHED` of them at most."""
+    """Data keys by name, for `CACHE_MS` each and `CACHED` of them at most.
+
+    They stand in the order of their coming, so the first are the first to go: looking
+    at the cache lets go of every key whose time is over, not only of the one looked for.
+    """
 
     def __init__(self, clock_ms: Callable[[], int]) -> None:
         self._clock_ms = clock_ms
-        self._kept: collections.OrderedDict[tuple[object, ...], tuple[int, kms.DataKey]] = (
-            collections.OrderedDict()
-        )
+        self._kept: dict[tuple[object, ...], tuple[int, kms.DataKey]] = {}
 
     def get(self, name: tuple[object, ...]) -> kms.DataKey | None:
         """Return what was put there less than `CACHE_MS` ago."""
+        self._forget()
         entry = self._kept.get(name)
-        if entry is None:
-            return None
-        # A clock that was set back would otherwise make a key last for years.
-        if not 0 <= self._clock_ms() - entry[0] < CACHE_MS:
-            del self._kept[name]
-            return None
-        self._kept.move_to_end(name)
-        return entry[1]
+        return None if entry is None else entry[1]
 
     def put(self, name: tuple[object, ...], key: kms.DataKey) -> None:
         """Keep a key; its time begins now."""
+        self._kept.pop(name, None)
         self._kept[name] = (self._clock_ms(), key)
-        self._kept.move_to_end(name)
-        if len(self._kept) > CACHED:
-            self._kept.popitem(last=False)
+        self._forget()
+
+    def _forget(self) -> None:
+        now_ms = self._clock_ms()
+        while self._kept:
+            first = next(iter(self._kept))
+            # A clock that was set back would otherwise make a key last for years.
+            fresh = 0 <= now_ms - self._kept[first][0] < CACHE_MS
+            if fresh and len(self._kept) <= CACHED:
+                return
+            del self._kept[first]
