@@ -31,6 +31,8 @@ FORMAT = "docs/formats/sealed-object.md"
 BY_DOCUMENT = "written from the document by tools/make_vectors.py, without strongroom's code"
 BY_TINK = "sealed by Google Tink (PyPI tink), streaming_aead with a RAW keyset"
 
+KMS_ARN = b"arn:aws:kms:us-east-1:000000000000:key/00000000-0000-4000-8000-000000000001"
+
 Field = bytes | str | int
 
 
@@ -391,6 +393,63 @@ def stream_vector(name: str) -> dict[str, Any]:
     }
 
 
+def kms_fields(name: str, place: str, scope: bytes) -> list[bytes]:
+    """Return the four key fields of SSE-KMS; the KMS's ciphertext is any bytes here."""
+    context = encode("kms-context", "aws:s3:arn", place, "naïve", "é")
+    return [KMS_ARN, hashlib.shake_256(name.encode()).digest(117), context, scope]
+
+
+def dual_vector(name: str) -> dict[str, Any]:
+    """Bodies in two layers: both data keys, wrapped, and blobs that Tink sealed twice."""
+    draw = Drawer(name)
+    secrets = [bytes(range(64, 96)), bytes(range(96, 128))]
+    data_keys = [draw.draw(32), draw.draw(32)]
+    generation = draw.draw(16)
+    binding: list[Field] = ["DSSE-KMS", "vault", "film", generation]
+    wrapped = [
+        wrap(secret, data_key, binding, draw)[0]
+        for secret, data_key in zip(secrets, data_keys, strict=True)
+    ]
+    place = "arn:aws:s3:::vault/film"
+    second = hashlib.shake_256(b"second").digest(117)
+    key_fields = [*kms_fields(name, place, b"object"), second, wrapped[1]]
+    stream_keys = [expand(data_key, encode("stream")) for data_key in data_keys]
+    cases = []
+    for segment_bytes, plain_bytes in (
+        *((128, n) for n in (0, 1, 16, 17, 71, 72, 73, 185, 500)),
+        *((65536, n) for n in (0, 1, 65424, 65425, 65480, 65481)),
+    ):
+        blob_id = draw.draw(16)
+        plain = hashlib.shake_256(blob_id).digest(plain_bytes)
+        sealed = plain
+        for layer, stream_key in enumerate(stream_keys, 1):
+            aad = encode("blob", blob_id, 7, layer)
+            sealed = tink_stream(stream_key, aad, sealed, segment_bytes)
+        cases.append(
+            {
+                "segment_bytes": segment_bytes,
+                "blob_id": blob_id.hex(),
+                "part_number": 7,
+                "plain_bytes": plain_bytes,
+                "plain_sha256": hashlib.sha256(plain).hexdigest(),
+                "sealed_base64": base64.b64encode(sealed).decode(),
+            }
+        )
+    return {
+        "section": "3, 4, 5, 7",
+        "how_made": f"{BY_DOCUMENT}; each layer {BY_TINK}",
+        "random": draw.drawn.hex(),
+        "secrets": [secret.hex() for secret in secrets],
+        "bucket": "vault",
+        "key": "film",
+        "generation": generation.hex(),
+        "data_keys": [data_key.hex() for data_key in data_keys],
+        "wrapped": [each.hex() for each in wrapped],
+        "key_fields": [each.hex() for each in key_fields],
+        "cases": cases,
+    }
+
+
 def main(target: pathlib.Path) -> None:
     """Make what is not there yet."""
     target.mkdir(parents=True, exist_ok=True)
@@ -400,6 +459,13 @@ def main(target: pathlib.Path) -> None:
         "object-sse-s3-1": lambda: object_vector(
             "object-sse-s3-1", "SSE-S3", [b"12"], bytes(range(100, 132))
         ),
+        "object-sse-kms-1": lambda: object_vector(
+            "object-sse-kms-1",
+            "SSE-KMS",
+            kms_fields("object-sse-kms-1", "arn:aws:s3:::vault", b"bucket"),
+            bytes(range(200, 232)),
+        ),
+        "dual-1": lambda: dual_vector("dual-1"),
         "stream-1": lambda: stream_vector("stream-1"),
         "upload-1": lambda: upload_vector("upload-1"),
     }

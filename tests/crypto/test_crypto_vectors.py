@@ -8,7 +8,7 @@ import pathlib
 import pytest
 
 from strongroom import errors
-from strongroom.crypto import body, encoding, envelope, secret, segments
+from strongroom.crypto import body, derive, encoding, envelope, layers, secret, segments
 
 VECTORS = pathlib.Path(__file__).parents[1] / "vectors" / "crypto"
 EXPECTED = {"NotAuthentic": errors.NotAuthentic, "WrongKey": errors.WrongKey}
@@ -51,7 +51,52 @@ def test_encodings(case):
     assert encoding.encode(label, *fields).hex() == case["encoded"]
 
 
-@pytest.mark.parametrize("name", ["object-sse-c-1", "object-sse-s3-1"])
+def dual_keys(vector):
+    """Unwrap both data keys of a body in two layers."""
+    place = (vector["bucket"], vector["key"], raw(vector["generation"]))
+    binding = envelope.Binding("DSSE-KMS", *place)
+    return [
+        envelope.unwrap(
+            secret.SecretKey(raw(text)), envelope.WrappedKey.parse(raw(wrapped)), binding
+        )[0]
+        for text, wrapped in zip(vector["secrets"], vector["wrapped"], strict=True)
+    ]
+
+
+def test_both_keys_of_two_layers_unwrap_and_the_second_is_the_last_key_field():
+    vector = load("dual-1")
+
+    keys = dual_keys(vector)
+
+    assert [key.reveal().hex() for key in keys] == vector["data_keys"]
+    assert vector["key_fields"][-1] == vector["wrapped"][1]
+    fields = encoding.decode(derive.Label.KMS_CONTEXT, raw(vector["key_fields"][2]))
+    assert encoding.pairs(fields) == {
+        "aws:s3:arn": b"arn:aws:s3:::vault/film",
+        "naïve": "é".encode(),
+    }
+
+
+@pytest.mark.parametrize(
+    "case",
+    load("dual-1")["cases"],
+    ids=lambda case: f"{case['segment_bytes']}-{case['plain_bytes']}",
+)
+def test_what_tink_sealed_twice_opens(case):
+    keys = dual_keys(load("dual-1"))
+    blob_id, sealed = raw(case["blob_id"]), base64.b64decode(case["sealed_base64"])
+
+    plain = layers.open_all(keys, blob_id, case["part_number"], sealed, case["segment_bytes"])
+
+    assert hashlib.sha256(plain).hexdigest() == case["plain_sha256"]
+    size = layers.sealed_size(case["plain_bytes"], layers.DUAL, case["segment_bytes"])
+    assert len(sealed) == size
+    for wrong in (keys[:1], keys[1:], keys[::-1]):
+        with pytest.raises(errors.NotAuthentic):
+            layers.open_all(wrong, blob_id, case["part_number"], sealed, case["segment_bytes"])
+
+
+@pytest.mark.parametrize("name", ["object-sse-c-1", "object-sse-s3-1", "object-sse-kms-1"])
 class TestObjects:
     def test_what_is_stored_opens(self, name):
         vector = load(name)
