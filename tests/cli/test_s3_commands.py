@@ -8,6 +8,8 @@ import stat
 import sys
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from strongroom.cli.remote import attempts
 from strongroom.testing import Strongroom
@@ -366,6 +368,7 @@ def test_buckets_are_made_and_removed(do, s3, bucket):
         ("cp", "-r", "a", "s3://b/", "--version-id", "v"),
         ("cp", "a", "s3://b/", "--source-sse-c-key", "key"),
         ("cp", "a", "s3://b/", "--metadata", "novalue"),
+        ("cp", "s3://b/k", "s3://b/l", "--cse-key", "key"),
         ("rm", "s3://b"),
         ("rm", "-r", "s3://b/k", "--version-id", "v"),
         ("mb", "s3://b/k"),
@@ -471,3 +474,95 @@ def test_a_store_that_nobody_named_is_nowhere(run, env, said):
 
     assert told.exit_code == 1
     assert said in told.stderr
+
+
+# Encryption on this side
+
+
+@pytest.fixture
+def pem(tmp_path):
+    pair = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    plain = serialization.NoEncryption()
+    locked = serialization.BestAvailableEncryption(b"open sesame")
+    for name, how in (("rsa.pem", plain), ("locked.pem", locked)):
+        (tmp_path / name).write_bytes(
+            pair.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how)
+        )
+
+
+@pytest.mark.usefixtures("pem")
+@pytest.mark.parametrize("source", ["key", "rsa.pem", "locked.pem"])
+@pytest.mark.parametrize("size", [0, 1, 12 * MIB + 5])
+def test_what_is_encrypted_here_comes_back_and_lies_there_as_ciphertext(
+    do, s3, bucket, tmp_path, source, size
+):
+    (tmp_path / "in").write_bytes(noise(size))
+    with_key = ("--cse-key", source, "--part-size", "5")
+    env = {"STRONGROOM_PASSPHRASE": "open sesame"}
+
+    do("cp", "in", f"s3://{bucket}/k", *with_key, env=env)
+    do("cp", f"s3://{bucket}/k", "out", *with_key, env=env)
+    streamed = do("cp", f"s3://{bucket}/k", "-", *with_key, env=env).stdout_bytes
+
+    stored = s3.get_object(Bucket=bucket, Key="k")["Body"].read()
+    assert (tmp_path / "out").read_bytes() == streamed == noise(size)
+    assert len(stored) > size
+    assert size < 32 or noise(size)[:32] not in stored
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_both_keys_may_guard_one_object(do, bucket, tmp_path):
+    (tmp_path / "in").write_bytes(b"secret")
+    keys = ("--cse-key", "key", "--sse-c-key", "other-key")
+
+    do("cp", "in", f"s3://{bucket}/k", *keys)
+    do("cp", f"s3://{bucket}/k", "out", *keys)
+    refused = do("cp", f"s3://{bucket}/k", "no", "--cse-key", "key", status=1)
+
+    assert (tmp_path / "out").read_bytes() == b"secret"
+    assert "wants --sse-c-key" in refused.stderr
+
+
+def test_a_copy_in_the_store_keeps_the_envelope_whatever_is_added(do, bucket, tmp_path):
+    (tmp_path / "in").write_bytes(b"secret")
+    do("cp", "in", f"s3://{bucket}/k", "--cse-key", "key", "--metadata", "a=b")
+
+    do("cp", f"s3://{bucket}/k", f"s3://{bucket}/k2", "--metadata", "c=d")
+    do("cp", f"s3://{bucket}/k2", "out", "--cse-key", "key")
+
+    assert (tmp_path / "out").read_bytes() == b"secret"
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [("other-key", "under another key than that of --cse-key"), ("none", "none cannot be read")],
+)
+def test_another_key_opens_nothing_and_leaves_nothing(do, bucket, tmp_path, source, said):
+    (tmp_path / "in").write_bytes(b"secret")
+    do("cp", "in", f"s3://{bucket}/k", "--cse-key", "key")
+
+    told = do("cp", f"s3://{bucket}/k", "out", "--cse-key", source, status=1)
+
+    assert said in told.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_plain_object_is_not_taken_for_an_encrypted_one(do, s3, bucket, tmp_path):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"put there by somebody else")
+
+    for target in ("out", "-"):
+        told = do("cp", f"s3://{bucket}/k", target, "--cse-key", "key", status=1)
+
+        assert "not encrypted on this side" in told.stderr
+        assert told.stdout == ""
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_there_is_left_by_encrypted_copies_too(do, s3, bucket, tmp_path):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"old")
+    (tmp_path / "big").write_bytes(noise(11 * MIB))
+    for source in ("key", "big"):
+        do("cp", "-n", source, f"s3://{bucket}/k", "--cse-key", "key")
+
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"old"
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)

@@ -14,6 +14,7 @@ from strongroom.cli.remote import (
     connection,
     copies,
     downloads,
+    encrypted,
     lanes,
     places,
     progress,
@@ -25,6 +26,8 @@ from strongroom.cli.remote import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from strongroom.client import keys
 
 _MIB = 1024 * 1024
 
@@ -68,6 +71,7 @@ A customer key is one of: {keysources.FORMS}"""
     metavar="SOURCE",
     help="Customer key of the source, for copies within the store.",
 )
+@remotely.client_key_option
 @click.option(
     "--sse",
     type=click.Choice(["AES256", "aws:kms", "aws:kms:dsse"]),
@@ -101,6 +105,7 @@ def cp(
     dry_run: bool,
     sse_c_key: str | None,
     source_sse_c_key: str | None,
+    cse_key: str | None,
     sse: str | None,
     sse_kms_key_id: str | None,
     content_type: str | None,
@@ -133,6 +138,7 @@ def cp(
             recursive=recursive,
             version_id=version_id,
             source_key=source_sse_c_key,
+            client_key=cse_key,
             as_json=as_json,
         )
         members: dict[str, Any] = {}
@@ -144,6 +150,7 @@ def cp(
             members["Metadata"] = dict(map(_pair_of, metadata))
         client = connection.connect(asked, 2 * jobs)
         reporter = progress.Reporter(as_json=as_json, quiet=quiet or goal == places.Stream())
+        client_key = remotely.read_client_key(cse_key)
         target_key = remotely.read_key(sse_c_key)
         source_key = (
             target_key if source_sse_c_key == sse_c_key else remotely.read_key(source_sse_c_key)
@@ -161,6 +168,7 @@ def cp(
                 ),
                 source=copies.Source(connection.customer_key(client, source_key), version_id),
                 part_bytes=part_size * _MIB,
+                client_key=client_key,
             )
             pairs = plan(client, found, goal, recursive=recursive)
             if dry_run:
@@ -185,6 +193,7 @@ class Carrier:
         writing: uploads.Writing,
         source: copies.Source,
         part_bytes: int,
+        client_key: keys.Key | None = None,
     ) -> None:
         self._running = running
         self._reporter = reporter
@@ -193,6 +202,11 @@ class Carrier:
         self._uploads = uploads.Uploads(client, running, reporter, part_bytes=part_bytes)
         self._downloads = downloads.Downloads(client, running, reporter, part_bytes=part_bytes)
         self._copies = copies.Copies(client, running, reporter)
+        self._encrypted: encrypted.Encrypted | None = None
+        if client_key is not None:
+            self._encrypted = encrypted.Encrypted(
+                client, client_key, running, reporter, part_bytes=part_bytes
+            )
 
     def carry_all(self, pairs: Iterator[Pair]) -> bool:
         """Copy all pairs, telling of each; return whether all went well."""
@@ -217,22 +231,35 @@ class Carrier:
             raise failures.Failed(pair.trouble)
         if pair.size is not None:
             self._reporter.grow(pair.size)
+        return asdict(self._carried(pair))
+
+    def _carried(self, pair: Pair) -> uploads.Written | downloads.Fetched:
+        sealed = self._encrypted
         match pair.source, pair.target:
             case places.Local(path), places.Remote() as target:
-                return asdict(self._uploads.file(path, target, self._writing))
+                upload = sealed.upload if sealed else self._uploads.file
+                return upload(path, target, self._writing)
             case places.Stream(), places.Remote() as target:
-                return asdict(self._uploads.stream(sys.stdin.buffer, target, self._writing))
-            case places.Remote() as source, places.Local(path, folder):
-                if folder:
-                    return _make_folder(path)
-                return asdict(self._downloads.file(source, path, self._reading, size=pair.size))
-            case places.Remote() as source, places.Stream():
-                return self._to_output(source)
+                upload_stream = sealed.upload_stream if sealed else self._uploads.stream
+                return upload_stream(sys.stdin.buffer, target, self._writing)
             case places.Remote() as source, places.Remote() as target:
-                return asdict(
-                    self._copies.copy(source, target, self._source, self._writing, size=pair.size)
+                return self._copies.copy(
+                    source, target, self._source, self._writing, size=pair.size
                 )
+            case places.Remote() as source, _:
+                return self._fetched(source, pair)
         raise AssertionError("other pairs were refused before")
+
+    def _fetched(self, source: places.Remote, pair: Pair) -> downloads.Fetched:
+        match pair.target:
+            case places.Local(path, is_folder=True):
+                return _make_folder(path)
+            case places.Local(path):
+                if self._encrypted:
+                    return self._encrypted.download(source, path, self._reading)
+                return self._downloads.file(source, path, self._reading, size=pair.size)
+            case _:
+                return self._to_output(source)
 
     @property
     def _reading(self) -> downloads.Reading:
@@ -240,9 +267,11 @@ class Carrier:
             self._writing.customer, self._source.version_id, self._writing.keep
         )
 
-    def _to_output(self, source: places.Remote) -> dict[str, Any]:
+    def _to_output(self, source: places.Remote) -> downloads.Fetched:
+        sealed = self._encrypted
+        stream = sealed.download_stream if sealed else self._downloads.stream
         try:
-            return asdict(self._downloads.stream(source, sys.stdout.buffer, self._reading))
+            return stream(source, sys.stdout.buffer, self._reading)
         except BrokenPipeError:
             # Whoever reads has had enough; and the interpreter would complain once more at its end.
             sys.stdout = None
@@ -375,17 +404,15 @@ def _check(
     recursive: bool,
     version_id: str | None,
     source_key: str | None,
+    client_key: str | None,
     as_json: bool,
 ) -> None:
     """Refuse what makes no sense together, before anything is opened."""
-    streams = places.Stream() in sources or target == places.Stream()
     remotes = [isinstance(source, places.Remote) for source in sources]
     within = all(remotes) and isinstance(target, places.Remote)
-    trouble = ""
-    if streams and (recursive or len(sources) > 1):
-        trouble = "`-` is one source or the target, and nothing recursive."
-    elif target == places.Stream() and as_json:
-        trouble = "--json and `-` would both write to standard output."
+    trouble = _stream_trouble(sources, target, recursive=recursive, as_json=as_json)
+    if trouble:
+        pass
     elif any(remotes) and not all(remotes):
         trouble = "Sources are either all in the store or all here."
     elif not any(remotes) and not isinstance(target, places.Remote):
@@ -394,19 +421,36 @@ def _check(
         trouble = "--version-id is for one object as the source."
     elif source_key is not None and not within:
         trouble = "--source-sse-c-key is for copies within the store; the one key is --sse-c-key."
-    elif places.Stream() in sources and isinstance(target, places.Remote) and target.is_folder:
-        trouble = "Standard input has no name: write the whole key as the target."
-    elif (
-        len(sources) > 1
-        and not recursive
-        and not (
-            (isinstance(target, places.Remote) and target.is_folder)
-            or (isinstance(target, places.Local) and (target.is_folder or target.path.is_dir()))
-        )
-    ):
+    elif client_key is not None and within:
+        trouble = "--cse-key is not for copies within the store: they stay encrypted as they are."
+    elif len(sources) > 1 and not recursive and not _takes_many(target):
         trouble = "Several sources need a directory, a bucket or a prefix with `/` as the target."
     if trouble:
         raise click.UsageError(trouble)
+
+
+def _stream_trouble(
+    sources: Sequence[places.Place], target: places.Place, *, recursive: bool, as_json: bool
+) -> str:
+    """Say what is wrong with `-` here; nothing if nothing is."""
+    from_input, to_output = places.Stream() in sources, target == places.Stream()
+    if (from_input or to_output) and (recursive or len(sources) > 1):
+        return "`-` is one source or the target, and nothing recursive."
+    if to_output and as_json:
+        return "--json and `-` would both write to standard output."
+    if from_input and isinstance(target, places.Remote) and target.is_folder:
+        return "Standard input has no name: write the whole key as the target."
+    return ""
+
+
+def _takes_many(target: places.Place) -> bool:
+    match target:
+        case places.Remote():
+            return target.is_folder
+        case places.Local(path, folder):
+            return folder or path.is_dir()
+        case places.Stream():
+            return False
 
 
 def _pair_of(text: str) -> tuple[str, str]:
@@ -423,14 +467,14 @@ def _size_of(path: Path) -> int | None:
     return None
 
 
-def _make_folder(path: Path) -> dict[str, Any]:
+def _make_folder(path: Path) -> downloads.Fetched:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise failures.Failed(
             f"{places.shown(str(path))} cannot be made ({error.strerror})."
         ) from None
-    return {"size": 0}
+    return downloads.Fetched(0, "", None)
 
 
 def _say(reporter: progress.Reporter, pair: Pair, table: dict[str, Any]) -> None:

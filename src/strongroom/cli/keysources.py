@@ -32,7 +32,7 @@ FORMS = (
 )
 """For help texts: what a source of a key may be."""
 
-_MAX_FILE_BYTES = 4096
+_MAX_FILE_BYTES = 16 * 1024
 """No key, passphrase or recipe is longer; a wrong path may name anything."""
 _HEX = re.compile(rb"[0-9A-Fa-f]{64}")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]{43}=")
@@ -58,6 +58,18 @@ def read(source: str, environ: Mapping[str, str] = os.environ) -> secret.SecretK
             return _from_file(rest.removeprefix("//"))
         case _:
             return _from_file(source)
+
+
+def read_pem(source: str) -> bytes | None:
+    """Return the bytes of a PEM file that `source` names; None if it names anything else."""
+    kind, colon, rest = source.partition(":")
+    name = rest.removeprefix("//") if colon and kind in ("file", "fileb") else source
+    try:
+        raw = _read_bytes(Path(name))
+    except failures.Failed:
+        # Whoever reads it as a key says what is wrong with it.
+        return None
+    return raw if raw.startswith(b"-----BEGIN ") else None
 
 
 def parse(raw: bytes) -> secret.SecretKey | None:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from strongroom.cli import keysources, serving
+from strongroom.cli import failures, keysources, serving
 from strongroom.cli.remote import connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from strongroom.client import keys
     from strongroom.crypto import secret
 
 MAX_JOBS = 64
@@ -55,6 +56,12 @@ key_option = click.option(
     metavar="SOURCE",
     help="Customer key: FILE, env:NAME or passphrase:RECIPE (see `strongroom keys`).",
 )
+client_key_option = click.option(
+    "--cse-key",
+    metavar="SOURCE",
+    help="Encrypt on this side, so that the store never sees key or content: a key as for"
+    " --sse-c-key, or FILE with an RSA key in PEM.",
+)
 version_option = click.option("--version-id", metavar="ID", help="Instead of the newest version.")
 
 
@@ -87,6 +94,31 @@ def customer_key(client: Any, source: str | None) -> dict[str, Any]:
         Failed: there is no such key, or it would go in the clear.
     """
     return connection.customer_key(client, read_key(source))
+
+
+def read_client_key(source: str | None) -> keys.Key | None:
+    """Return the key of `--cse-key`: an RSA key of a PEM file, else one as for `--sse-c-key`.
+
+    Raises:
+        Failed: there is none, or it is no key.
+    """
+    if source is None:
+        return None
+    from strongroom.client import keys  # noqa: PLC0415 - few commands need it
+
+    pem = keysources.read_pem(source)
+    if pem is None:
+        return keys.AesKey(keysources.read(source))
+    try:
+        try:
+            return keys.RsaKey(pem)
+        except TypeError:
+            return keys.RsaKey(pem, passphrase=keysources.read_passphrase(None).reveal())
+    except (ValueError, TypeError):
+        # The cause may quote the file.
+        raise failures.Failed(
+            "The PEM of --cse-key holds no RSA key, or has another passphrase."
+        ) from None
 
 
 def read_key(source: str | None) -> secret.SecretKey | None:

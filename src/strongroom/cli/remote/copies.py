@@ -94,7 +94,7 @@ class Copies:
         members = dict(writing.members)
         if writing.content_type is not None or "Metadata" in members:
             # What is replaced is replaced as a whole: so all is said again.
-            members = {**_kept(head), **members, "MetadataDirective": "REPLACE"}
+            members = {**_said_again(head, members), "MetadataDirective": "REPLACE"}
             members |= {"ContentType": writing.content_type} if writing.content_type else {}
         reply = self._client.copy_object(
             Bucket=target.bucket,
@@ -117,7 +117,7 @@ class Copies:
         head: Mapping[str, Any],
     ) -> uploads.Written:
         size: int = head["ContentLength"]
-        members = {**_kept(head), **writing.members}
+        members = _said_again(head, writing.members)
         if writing.content_type:
             members["ContentType"] = writing.content_type
         if head.get("TagCount"):
@@ -154,8 +154,17 @@ class Copies:
         return uploads.Written(size, reply["ETag"].strip('"'), reply.get("VersionId"))
 
 
-def _kept(head: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: head[name] for name in _KEPT if head.get(name)}
+def _said_again(head: Mapping[str, Any], members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a copy says of itself: what its source says, and `members`.
+
+    User metadata are added to those that are there: among them may be the envelope of an object
+    that was encrypted before it was stored, and without it the object is lost.
+    """
+    kept = {name: head[name] for name in _KEPT if head.get(name)}
+    merged = {**kept, **members}
+    if "Metadata" in merged:
+        merged["Metadata"] = {**kept.get("Metadata", {}), **members.get("Metadata", {})}
+    return merged
 
 
 def _as_query(tags: list[dict[str, str]]) -> str:

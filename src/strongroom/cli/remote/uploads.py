@@ -94,7 +94,7 @@ class Uploads:
                     return self.stream(source, target, writing)
                 if before.st_size > MAX_OBJECT_BYTES:
                     raise failures.Failed(f"{path} has more bytes than an object may have.")
-                members = self._members(path.name, writing)
+                members = members_of(path.name, writing)
                 if before.st_size <= self._part_bytes:
                     written = self._whole(
                         source.read(self._part_bytes + 1), target, writing, members
@@ -122,17 +122,13 @@ class Uploads:
             Failed: the store refuses it.
             OSError: the stream cannot be read.
         """
-        members = self._members("", writing)
+        members = members_of("", writing)
         first = _exactly(source, self._part_bytes)
         if len(first) < self._part_bytes:
             self._reporter.grow(len(first))
             return self._whole(first, target, writing, members)
         pieces = _chunks(first, source, self._part_bytes, self._reporter.grow)
         return self._in_parts(pieces, target, writing, members, check=lambda: None)
-
-    def _members(self, name: str, writing: Writing) -> dict[str, Any]:
-        kind = writing.content_type or mimetypes.guess_type(name)[0]
-        return {**writing.members, **({"ContentType": kind} if kind else {})}
 
     def _whole(
         self, body: bytes, target: places.Remote, writing: Writing, members: Mapping[str, Any]
@@ -235,6 +231,12 @@ class _Part:
     size: int
     crc: bytes
     named: dict[str, Any]
+
+
+def members_of(name: str, writing: Writing) -> dict[str, Any]:
+    """Return what is said of a new object; a file's name may tell its type."""
+    kind = writing.content_type or mimetypes.guess_type(name)[0]
+    return {**writing.members, **({"ContentType": kind} if kind else {})}
 
 
 def part_bytes_for(size: int, wanted: int) -> int:
