@@ -26,7 +26,7 @@ from fuzz import heads
 from strongroom.crypto.secret import SecretKey
 from strongroom.dialects.s3 import canonical
 from strongroom.server import build
-from strongroom.store import memory
+from strongroom.store import memory_blobs
 from strongroom.store.sqlite import catalog, schema
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class _Bench:
     async def _open(self, path: Path) -> build.Core:
         return await build.assemble(
             catalog.open_catalog(path),
-            memory.MemoryBlobs(),
+            memory_blobs.MemoryBlobs(),
             master_key=SecretKey(bytes(32)),
             root_access_key=ACCESS_KEY,
             root_secret_key=SecretKey(SECRET_KEY.encode()),

@@ -5,6 +5,7 @@
     │   ├── BucketNotFound
     │   ├── ObjectNotFound
     │   ├── VersionNotFound
+    │   ├── IsDeleteMarker
     │   ├── SourceGone
     │   ├── UploadNotFound
     │   └── UserNotFound
@@ -12,6 +13,7 @@
     │   ├── BucketExists
     │   ├── BucketNotEmpty
     │   ├── UserExists
+    │   ├── VersioningChanged
     │   └── PreconditionFailed
     ├── AccessDenied
     ├── KeyTrouble
@@ -97,12 +99,16 @@ class BucketNotFound(NotFound):
 
 
 class ObjectNotFound(NotFound):
-    """No object of this key, or its newest version is a delete marker."""
+    """No object of this key, or its newest version is a delete marker.
 
-    def __init__(self, bucket: str, key: str) -> None:
+    `marker_id` is then the marker's version id; None if there is no version at all.
+    """
+
+    def __init__(self, bucket: str, key: str, marker_id: str | None = None) -> None:
         super().__init__(bucket, key)
         self.bucket = bucket
         self.key = key
+        self.marker_id = marker_id
 
 
 class VersionNotFound(NotFound):
@@ -113,6 +119,17 @@ class VersionNotFound(NotFound):
         self.bucket = bucket
         self.key = key
         self.version_id = version_id
+
+
+class IsDeleteMarker(NotFound):
+    """The version that was asked for by its id is a delete marker and has no content."""
+
+    def __init__(self, bucket: str, key: str, version_id: str, modified_ms: int) -> None:
+        super().__init__(bucket, key, version_id)
+        self.bucket = bucket
+        self.key = key
+        self.version_id = version_id
+        self.modified_ms = modified_ms
 
 
 class SourceGone(NotFound):
@@ -167,6 +184,14 @@ class UserExists(Conflict):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.name = name
+
+
+class VersioningChanged(Conflict):
+    """The bucket's versioning was switched while a version was on its way; to be tried again."""
+
+    def __init__(self, bucket: str) -> None:
+        super().__init__(bucket)
+        self.bucket = bucket
 
 
 class PreconditionFailed(Conflict):

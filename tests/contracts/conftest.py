@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 
-from strongroom.store import disk, memory, records
+from strongroom.store import disk, memory, memory_blobs, records
 from strongroom.store.sqlite import catalog as sqlite_catalog
 from strongroom.store.sqlite import schema
 
@@ -127,6 +127,6 @@ def catalog(open_empty):
 
 @pytest.fixture(params=["memory", "disk"])
 def blobs(request, tmp_path):
-    adapter = memory.MemoryBlobs() if request.param == "memory" else disk.DiskBlobs(tmp_path)
+    adapter = memory_blobs.MemoryBlobs() if request.param == "memory" else disk.DiskBlobs(tmp_path)
     yield adapter
     adapter.close()

@@ -24,10 +24,7 @@ async def state_of(catalog):
     """All that a caller can see of a bucket and its blobs."""
     page = await catalog.list_objects("shelf", limit=1000)
     stored = [await catalog.current("shelf", version.key) for version in page.versions]
-    refs = [
-        await catalog.blob_refs("shelf", version.key, version.generation)
-        for version in page.versions
-    ]
+    refs = [await catalog.blob_refs(version) for version in page.versions]
     uploads = await catalog.list_uploads("shelf", limit=1000)
     parts = [await catalog.parts(upload.upload_id) for upload in uploads.uploads]
     return page, stored, refs, uploads, parts, await catalog.doomed(limit=1000)
@@ -171,7 +168,7 @@ def test_a_version_comes_back_with_envelope_body_and_blobs(catalog, make, kind):
 
         stored = await catalog.current("shelf", "key")
         assert stored == records.Stored(draft.version, draft.envelope, draft.body, draft.marks)
-        refs = await catalog.blob_refs("shelf", "key", draft.version.generation)
+        refs = await catalog.blob_refs(draft.version)
         assert list(refs) == [make.ref(blob)]
         if kind == "inline":
             assert await catalog.inline(blob.blob_id) == blob.data
@@ -187,7 +184,7 @@ def test_blobs_come_in_body_order_inline_and_filed_mixed(catalog, make):
 
         await catalog.put_version(draft)
 
-        refs = await catalog.blob_refs("shelf", "key", draft.version.generation)
+        refs = await catalog.blob_refs(draft.version)
         assert list(refs) == [make.ref(blob) for blob in blobs]
 
     asyncio.run(story())
@@ -230,7 +227,7 @@ def test_a_replaced_version_dooms_its_files_and_loses_its_inline_bytes(catalog, 
         with pytest.raises(errors.BlobMissing):
             await catalog.inline(kept_inside.blob_id)
         with pytest.raises(errors.ObjectNotFound):
-            await catalog.blob_refs("shelf", "key", before.version.generation)
+            await catalog.blob_refs(before.version)
         assert (await catalog.usage()).objects == 1
 
     asyncio.run(story())
@@ -495,7 +492,7 @@ def test_marks_are_replaced_and_nothing_else(catalog, make):
         draft = make.draft("key", make.file())
         await catalog.put_version(draft)
 
-        await catalog.set_marks("shelf", "key", draft.version.generation, b"other marks")
+        await catalog.set_marks(draft.version, b"other marks")
 
         stored = await catalog.current("shelf", "key")
         assert stored.marks == b"other marks"
@@ -516,9 +513,9 @@ def test_marks_of_a_version_that_is_gone_are_not_set(catalog, make):
         await catalog.put_version(new)
 
         with pytest.raises(errors.ObjectNotFound):
-            await catalog.set_marks("shelf", "key", old.version.generation, b"late")
+            await catalog.set_marks(old.version, b"late")
         with pytest.raises(errors.BucketNotFound):
-            await catalog.set_marks("elsewhere", "key", new.version.generation, b"late")
+            await catalog.set_marks(dataclasses.replace(new.version, bucket="elsewhere"), b"late")
 
         assert (await catalog.current("shelf", "key")).marks == new.marks
 
@@ -544,7 +541,7 @@ def test_a_shared_body_stays_until_its_last_version_goes(catalog, make):
 
         assert await catalog.doomed(limit=10) == []
         assert (await catalog.current("shelf", "copy")).body == source.body
-        assert list(await catalog.blob_refs("shelf", "copy", copy.version.generation)) == [ref]
+        assert list(await catalog.blob_refs(copy.version)) == [ref]
 
         await catalog.delete_version("shelf", "copy")
 
@@ -566,7 +563,7 @@ def test_a_version_may_be_replaced_by_one_that_shares_its_body(catalog, make, ki
 
         assert await catalog.doomed(limit=10) == []
         assert (await catalog.current("shelf", "key")).version == second.version
-        refs = await catalog.blob_refs("shelf", "key", second.version.generation)
+        refs = await catalog.blob_refs(second.version)
         assert [ref.blob_id for ref in refs] == [blob.blob_id]
         if kind == "inline":
             assert await catalog.inline(blob.blob_id) == blob.data

@@ -263,8 +263,7 @@ class CatalogMachine(RuleBasedStateMachine):
             stored = self.run(self.catalog.current(bucket, key))
             assert stored.version == draft.version
             assert (stored.envelope, stored.body) == (draft.envelope, draft.body)
-            generation = draft.version.generation
-            refs = self.run(self.catalog.blob_refs(bucket, key, generation))
+            refs = self.run(self.catalog.blob_refs(draft.version))
             assert list(refs) == [self.made.ref(blob) for blob in blobs]
         usage = self.run(self.catalog.usage())
         assert usage.buckets == len(self.model.buckets)

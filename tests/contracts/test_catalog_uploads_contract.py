@@ -146,7 +146,7 @@ def test_completing_takes_over_the_named_parts_and_dooms_the_others(catalog, mak
 
         stored = await catalog.current("shelf", "key")
         assert stored == records.Stored(draft.version, draft.envelope, draft.body, draft.marks)
-        refs = await catalog.blob_refs("shelf", "key", draft.version.generation)
+        refs = await catalog.blob_refs(draft.version)
         assert list(refs) == [make.ref(blobs[0]), make.ref(blobs[1])]
         assert await catalog.inline(blobs[1].blob_id) == blobs[1].data
         assert list(await catalog.doomed(limit=10)) == [make.ref(blobs[2])]

@@ -25,7 +25,7 @@ from strongroom.access import identities
 from strongroom.crypto.secret import SecretKey
 from strongroom.keyring import key_access, kms
 from strongroom.server import build
-from strongroom.store import catalog, memory
+from strongroom.store import catalog, memory, memory_blobs
 from strongroom.store import kms as kms_rows
 from strongroom.wire import message, xml_body
 
@@ -186,7 +186,7 @@ class Catalog(memory.MemoryCatalog):
         return [ref.place for ref in self._buckets[bucket].entries[key.encode()].body.blobs]
 
 
-class Blobs(memory.MemoryBlobs):
+class Blobs(memory_blobs.MemoryBlobs):
     """Blobs that a test can look at, and change behind the store's back."""
 
     @property

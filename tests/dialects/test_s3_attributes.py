@@ -420,7 +420,7 @@ def test_a_part_obeys_conditions_on_the_whole(bucket):
 def test_damage_in_another_part_is_not_met(bucket, key):
     upload(bucket, [PART, LARGE], key)
     version = bucket.run(bucket.catalog.current("bucket", "big")).version
-    first, _ = bucket.run(bucket.catalog.blob_refs("bucket", "big", version.generation))
+    first, _ = bucket.run(bucket.catalog.blob_refs(version))
     sealed = bucket.blobs.stored[first.place]
     bucket.blobs.stored[first.place] = b"\0" + sealed[1:]
 

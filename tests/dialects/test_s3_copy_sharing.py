@@ -57,12 +57,12 @@ def wrapped(store, key):
 
 def blobs(store, key):
     """Return (id, place, sealed bytes) of an object's blobs, in order."""
-    generation = stored(store, key).version.generation
+    version = stored(store, key).version
     return [
         (ref.blob_id, ref.place, store.blobs.stored[ref.place])
         if ref.place
         else (ref.blob_id, "", store.run(store.catalog.inline(ref.blob_id)))
-        for ref in store.run(store.catalog.blob_refs("bucket", key, generation))
+        for ref in store.run(store.catalog.blob_refs(version))
     ]
 
 

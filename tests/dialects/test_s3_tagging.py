@@ -328,8 +328,8 @@ def test_tags_are_nobody_elses(bucket, method):
 
 
 def tamper(store, changed, key="k"):
-    generation = stored(store, key).version.generation
-    store.run(store.catalog.set_marks("bucket", key, generation, changed))
+    version = stored(store, key).version
+    store.run(store.catalog.set_marks(version, changed))
 
 
 @EITHER

@@ -18,7 +18,7 @@ from strongroom.service import (
     objects,
     transfer,
 )
-from strongroom.store import catalog, memory
+from strongroom.store import catalog, memory, memory_blobs
 
 OWNER = "0" * 64
 NOW_MS = 1_700_000_000_500
@@ -44,7 +44,7 @@ class Catalog(memory.MemoryCatalog):
         return self._uploads
 
     def entry(self, bucket, key):
-        return self._buckets[bucket].entries[key.encode()]
+        return self._buckets[bucket].versions.newest(key)
 
     @staticmethod
     async def _hook(hook):
@@ -69,7 +69,7 @@ class Catalog(memory.MemoryCatalog):
         return found
 
 
-class Blobs(memory.MemoryBlobs):
+class Blobs(memory_blobs.MemoryBlobs):
     """Blobs that count what is done to them, and can fail."""
 
     def __init__(self):

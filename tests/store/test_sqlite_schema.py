@@ -22,6 +22,10 @@ NEWEST = max(file.name[:4] for file in (schema.SCRIPTS / "versions").glob("[0-9]
 NEXT = f"{int(NEWEST) + 1:04}"
 
 
+NEWEST = max(file.name[:4] for file in (schema.SCRIPTS / "versions").glob("[0-9]*.py"))
+NEXT = f"{int(NEWEST) + 1:04}"
+
+
 def look(path):
     """Version, tables and indexes of a file."""
     conn = sqlite3.connect(path)

@@ -30,7 +30,7 @@ from strongroom.service import (
     objects,
     transfer,
 )
-from strongroom.store import disk, memory
+from strongroom.store import disk, memory, memory_blobs
 from strongroom.store.sqlite import catalog as sqlite_catalog
 from strongroom.store.sqlite import schema
 
@@ -182,7 +182,7 @@ def _open_adapters(
     settings: configuration.Settings,
 ) -> tuple[catalog.Catalog, blobs.Blobs]:
     if settings.ephemeral:
-        return memory.MemoryCatalog(), memory.MemoryBlobs()
+        return memory.MemoryCatalog(), memory_blobs.MemoryBlobs()
     shared = settings.workers > 1
     opened = sqlite_catalog.open_catalog(
         settings.data_dir / CATALOG_NAME,

@@ -296,7 +296,7 @@ class Objects:
         # pin cannot be collected before the pin is gone.
         self._pins.hold(blob_ids)
         try:
-            refs = await self._catalog.blob_refs(version.bucket, version.key, version.generation)
+            refs = await self._catalog.blob_refs(version)
             # A pin keeps files, but an inline blob goes with its last version, so the
             # few there can be (last parts of uploads) are fetched before the first byte.
             inline = {
@@ -381,7 +381,7 @@ class Objects:
             binding = envelopes.Binding(version.mode, bucket, key, version.generation)
             sealed = self._encryption.seal_marks(binding, changed)
             try:
-                await self._catalog.set_marks(bucket, key, version.generation, sealed)
+                await self._catalog.set_marks(version, sealed)
             except errors.ObjectNotFound:
                 # Overwritten or deleted since it was looked up; look again.
                 if not tries_left:

@@ -23,7 +23,7 @@ COMPLETION_KEPT_MS = 7 * 24 * 60 * 60 * 1000
 """How long a completion is kept at least; older ones go when another upload completes."""
 
 Guard = Callable[[records.Version | None], None]
-"""Gets the current version of the key, or None; raises to call the write off.
+"""Gets the newest version of the key, be it a delete marker, or None; raises to call the write off.
 
 Runs inside the write transaction, on another thread: no I/O, no awaiting.
 """
@@ -154,7 +154,7 @@ class Catalog(Protocol):
 
         Raises:
             BucketNotFound: there is none.
-            BucketNotEmpty: it holds a version.
+            BucketNotEmpty: it holds a version or a delete marker.
         """
         ...
 
@@ -165,12 +165,27 @@ class Catalog(Protocol):
 
         Raises:
             BucketNotFound: there is no such bucket.
-            ObjectNotFound: there is no such key in it.
+            ObjectNotFound: there is no such key in it, or a delete marker is its
+                newest version.
+        """
+        ...
+
+    async def version(self, bucket: str, key: str, version_id: str) -> records.Stored:
+        """Return a version of a key by its id. The cost does not depend on how many there are.
+
+        Raises:
+            BucketNotFound: there is no such bucket.
+            VersionNotFound: the key has no such version.
+            IsDeleteMarker: that version is a delete marker.
         """
         ...
 
     async def put_version(self, draft: records.Draft, guard: Guard = no_guard) -> None:
-        """Make `draft` the current version of its key, in place of the null version.
+        """Make `draft` the current version of its key.
+
+        If its id is the null version's, it takes the place of the null version, be
+        that the newest or not; else it is put before all others. The transaction
+        sees to it that the bucket's versioning wants just that.
 
         With `draft.shares` the body of that version gets one reference more; it
         may be the very version that is replaced.
@@ -179,26 +194,56 @@ class Catalog(Protocol):
             BucketNotFound: there is no such bucket (any more), or it is not the one
                 that `draft.bucket_made_ms` tells of.
             SourceGone: the version of `draft.shares` is gone.
+            VersioningChanged: the draft has the null version's id and the bucket's
+                versioning is enabled, or the reverse.
             PreconditionFailed: or whatever else `guard` raises.
         """
         ...
 
-    async def set_marks(self, bucket: str, key: str, generation: bytes, marks: bytes) -> None:
+    async def set_marks(self, version: records.Version, marks: bytes) -> None:
         """Replace the marks of a version; nothing else of it changes.
 
         Raises:
             BucketNotFound: there is no such bucket.
-            ObjectNotFound: that version is gone.
+            ObjectNotFound: that version, with that generation, is gone.
+        """
+        ...
+
+    async def delete_object(
+        self, marker: records.Version, guard: Guard = no_guard
+    ) -> tuple[records.Version | None, records.Version | None]:
+        """Delete the object of `marker.key`, as the bucket's versioning has it.
+
+        Without versioning its one version goes. If versioning is enabled, `marker`
+        is put before all versions, there may be none. If it is suspended, a marker
+        with the null version's id takes the place of the null version. `guard` is
+        asked in all cases.
+
+        Returns:
+            the version that is gone, and the marker that was put; each may be None.
+
+        Raises:
+            BucketNotFound: there is no such bucket.
+            PreconditionFailed: or whatever else `guard` raises.
         """
         ...
 
     async def delete_version(
-        self, bucket: str, key: str, guard: Guard = no_guard
+        self,
+        bucket: str,
+        key: str,
+        guard: Guard = no_guard,
+        *,
+        version_id: str = records.NULL_VERSION,
     ) -> records.Version | None:
-        """Delete the null version of a key; None if there was none. `guard` is asked in both cases.
+        """Delete one version, or delete marker, of a key; None if there was none.
+
+        What stood behind it becomes the newest. `guard` is asked in all cases, and
+        sees the version that is to go.
 
         Raises:
             BucketNotFound: there is no such bucket.
+            PreconditionFailed: or whatever else `guard` raises.
         """
         ...
 
@@ -218,13 +263,32 @@ class Catalog(Protocol):
         """
         ...
 
-    async def blob_refs(
-        self, bucket: str, key: str, generation: bytes
-    ) -> Sequence[records.BlobRef]:
+    async def list_versions(
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        delimiter: str = "",
+        after: tuple[str, str] = ("", ""),
+        limit: int,
+    ) -> records.VersionPage:
+        """Return a page of versions and delete markers after (key, version id).
+
+        By key, those of a key from the newest on; common prefixes, limit and cost
+        are as in `list_objects`. With an empty version id in `after`, no version of
+        that key is listed; with that of a version which is gone, all of that key
+        are: rather twice than never.
+
+        Raises:
+            BucketNotFound: there is no such bucket.
+        """
+        ...
+
+    async def blob_refs(self, version: records.Version) -> Sequence[records.BlobRef]:
         """Return where the blobs of a version's body lie, in body order.
 
         Raises:
-            ObjectNotFound: that version is gone.
+            ObjectNotFound: that version, with that generation, is gone.
         """
         ...
 
@@ -307,7 +371,7 @@ class Catalog(Protocol):
         parts are doomed; upload, parts and escrow are deleted; a completion is kept.
 
         Raises:
-            BucketNotFound: as `put_version`.
+            BucketNotFound, VersioningChanged: as `put_version`.
             UploadNotFound: completed or aborted meanwhile.
             InvalidPart: a part was uploaded anew meanwhile.
         """

@@ -1,6 +1,6 @@
-"""Both ports in memory: for tests, and for `serve --ephemeral`. Gone when the process is.
+"""The catalog in memory: for tests, and for `serve --ephemeral`. Gone when the process is.
 
-The catalog changes its dicts only after every check has passed, under one lock
+It changes its dicts only after every check has passed, under one lock
 and without awaiting, so each call is atomic as the port demands.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from strongroom import errors
-from strongroom.store import blobs, catalog, paging, records
+from strongroom.store import catalog, histories, paging, records
 from strongroom.store.memory_kms import MemoryKms
 
 if TYPE_CHECKING:
@@ -21,25 +21,6 @@ if TYPE_CHECKING:
 
 _Position = tuple[bytes, int, str]
 """Where an upload stands in a listing: key, initiation time, upload id."""
-
-
-@dataclass(slots=True)
-class _Body:
-    """A body record with its blobs in order, and how many versions share it."""
-
-    record: bytes
-    refs: int
-    blobs: tuple[records.BlobRef, ...]
-
-
-@dataclass(slots=True)
-class _Entry:
-    """A version as it is kept."""
-
-    version: records.Version
-    envelope: bytes
-    body: _Body
-    marks: bytes
 
 
 @dataclass(slots=True)
@@ -56,15 +37,10 @@ class _OpenUpload:
 
 @dataclass(slots=True)
 class _Bucket:
-    """A bucket with sorted lists beside its dicts.
-
-    Inserting moves half a list: about a millisecond at a million keys, and
-    nothing to depend on.
-    """
+    """A bucket with what it holds; uploads are sorted."""
 
     record: records.Bucket
-    entries: dict[bytes, _Entry] = field(default_factory=dict)
-    keys: list[bytes] = field(default_factory=list)
+    versions: histories.Histories = field(default_factory=histories.Histories)
     uploads: list[_Position] = field(default_factory=list)
     completions: dict[str, records.Completion] = field(default_factory=dict)
 
@@ -109,7 +85,7 @@ class MemoryCatalog:
         with self._lock:
             return records.Usage(
                 buckets=len(self._buckets),
-                objects=sum(len(bucket.keys) for bucket in self._buckets.values()),
+                objects=sum(bucket.versions.objects for bucket in self._buckets.values()),
                 uploads=len(self._uploads),
                 doomed_blobs=len(self._doomed),
             )
@@ -210,7 +186,7 @@ class MemoryCatalog:
         """See the port."""
         with self._lock:
             bucket = self._bucket(name)
-            if bucket.keys:
+            if not bucket.versions.is_empty:
                 raise errors.BucketNotEmpty(name)
             for _, _, upload_id in list(bucket.uploads):
                 self._drop_upload(bucket, self._uploads[upload_id], keep=())
@@ -220,60 +196,83 @@ class MemoryCatalog:
 
     async def current(self, bucket: str, key: str) -> records.Stored:
         """See the port."""
-        entry = self._bucket(bucket).entries.get(key.encode())
-        if entry is None:
-            raise errors.ObjectNotFound(bucket, key)
-        return records.Stored(entry.version, entry.envelope, entry.body.record, entry.marks)
+        with self._lock:
+            entry = self._bucket(bucket).versions.newest(key)
+            if entry is None:
+                raise errors.ObjectNotFound(bucket, key)
+            if entry.body is None:
+                raise errors.ObjectNotFound(bucket, key, entry.version.version_id)
+            return records.Stored(entry.version, entry.envelope, entry.body.record, entry.marks)
+
+    async def version(self, bucket: str, key: str, version_id: str) -> records.Stored:
+        """See the port."""
+        with self._lock:
+            entry = self._bucket(bucket).versions.find(key, version_id)
+            if entry is None:
+                raise errors.VersionNotFound(bucket, key, version_id)
+            if entry.body is None:
+                raise errors.IsDeleteMarker(bucket, key, version_id, entry.version.modified_ms)
+            return records.Stored(entry.version, entry.envelope, entry.body.record, entry.marks)
 
     async def put_version(
         self, draft: records.Draft, guard: catalog.Guard = catalog.no_guard
     ) -> None:
         """See the port."""
         with self._lock:
-            bucket = self._bucket(draft.version.bucket, draft.bucket_made_ms)
-            guard(self._current(bucket, draft.version.key))
+            bucket = self._home(draft)
+            guard(self._newest(bucket, draft.version.key))
             if draft.shares is not None:
                 body = self._share_body(draft.shares)
             else:
-                body = _Body(draft.body, 1, self._hold(*draft.blobs))
-            self._replace(bucket, draft, body)
+                body = histories.Body(draft.body, 1, self._hold(*draft.blobs))
+            self._put(bucket, draft, body)
 
-    async def set_marks(self, bucket: str, key: str, generation: bytes, marks: bytes) -> None:
+    async def set_marks(self, version: records.Version, marks: bytes) -> None:
         """See the port."""
         with self._lock:
-            entry = self._bucket(bucket).entries.get(key.encode())
-            if entry is None or entry.version.generation != generation:
-                raise errors.ObjectNotFound(bucket, key)
-            entry.marks = marks
+            self._bucket(version.bucket)
+            self._entry(version).marks = marks
+
+    async def delete_object(
+        self, marker: records.Version, guard: catalog.Guard = catalog.no_guard
+    ) -> tuple[records.Version | None, records.Version | None]:
+        """See the port."""
+        with self._lock:
+            home = self._bucket(marker.bucket)
+            guard(self._newest(home, marker.key))
+            if not home.record.versioning:
+                entry = home.versions.find(marker.key, records.NULL_VERSION)
+                if entry is not None:
+                    home.versions.remove(entry)
+                return self._let_go(entry), None
+            if home.record.versioning != records.ENABLED:
+                marker = dataclasses.replace(marker, version_id=records.NULL_VERSION)
+            return self._let_go(home.versions.push(histories.Entry(marker))), marker
 
     async def delete_version(
-        self, bucket: str, key: str, guard: catalog.Guard = catalog.no_guard
+        self,
+        bucket: str,
+        key: str,
+        guard: catalog.Guard = catalog.no_guard,
+        *,
+        version_id: str = records.NULL_VERSION,
     ) -> records.Version | None:
         """See the port."""
         with self._lock:
             home = self._bucket(bucket)
-            current = self._current(home, key)
-            guard(current)
-            if current is not None:
-                raw = key.encode()
-                self._release(home.entries.pop(raw).body)
-                del home.keys[bisect_left(home.keys, raw)]
-            return current
+            entry = home.versions.find(key, version_id)
+            guard(None if entry is None else entry.version)
+            if entry is not None:
+                home.versions.remove(entry)
+            return self._let_go(entry)
 
     async def list_objects(
         self, bucket: str, *, prefix: str = "", delimiter: str = "", after: str = "", limit: int
     ) -> records.ObjectPage:
         """See the port."""
         with self._lock:
-            home = self._bucket(bucket)
-
-            def scan(start: bytes) -> Iterator[tuple[bytes, records.Version]]:
-                for index in range(bisect_left(home.keys, start), len(home.keys)):
-                    key = home.keys[index]
-                    yield key, home.entries[key].version
-
             return paging.object_page(
-                scan,
+                self._bucket(bucket).versions.scan_objects,
                 lambda version: version,
                 prefix=prefix,
                 delimiter=delimiter,
@@ -281,15 +280,33 @@ class MemoryCatalog:
                 limit=limit,
             )
 
-    async def blob_refs(
-        self, bucket: str, key: str, generation: bytes
-    ) -> Sequence[records.BlobRef]:
+    async def list_versions(
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        delimiter: str = "",
+        after: tuple[str, str] = ("", ""),
+        limit: int,
+    ) -> records.VersionPage:
         """See the port."""
-        home = self._buckets.get(bucket)
-        entry = None if home is None else home.entries.get(key.encode())
-        if entry is None or entry.version.generation != generation:
-            raise errors.ObjectNotFound(bucket, key)
-        return entry.body.blobs
+        with self._lock:
+            scan = self._bucket(bucket).versions.scan
+            return paging.version_page(
+                scan,
+                scan,
+                lambda found: found,
+                prefix=prefix,
+                delimiter=delimiter,
+                after=after,
+                limit=limit,
+            )
+
+    async def blob_refs(self, version: records.Version) -> Sequence[records.BlobRef]:
+        """See the port."""
+        with self._lock:
+            body = self._entry(version).body
+            return () if body is None else body.blobs
 
     async def inline(self, blob_id: bytes) -> bytes:
         """See the port."""
@@ -387,7 +404,7 @@ class MemoryCatalog:
     ) -> None:
         """See the port."""
         with self._lock:
-            bucket = self._bucket(upload.bucket, draft.bucket_made_ms)
+            bucket = self._home(draft)
             opened = self._open_upload(upload.bucket, upload.key, upload.upload_id)
             refs = []
             for part in parts:
@@ -395,9 +412,9 @@ class MemoryCatalog:
                 if there is None or there[0].blob_id != part.blob_id:
                     raise errors.InvalidPart(part.number, part.etag)
                 refs.append(there[1])
-            guard(self._current(bucket, upload.key))
+            guard(self._newest(bucket, upload.key))
             self._drop_upload(bucket, opened, keep={ref.blob_id for ref in refs})
-            self._replace(bucket, draft, _Body(draft.body, 1, tuple(refs)))
+            self._put(bucket, draft, histories.Body(draft.body, 1, tuple(refs)))
             self._remember(bucket, upload, draft.version)
 
     async def completion(self, bucket: str, key: str, upload_id: str) -> records.Completion | None:
@@ -446,27 +463,47 @@ class MemoryCatalog:
             raise errors.UploadNotFound(upload_id)
         return found
 
+    def _home(self, draft: records.Draft) -> _Bucket:
+        """Find a draft's bucket, and check that its versioning wants the draft's version id."""
+        home = self._bucket(draft.version.bucket, draft.bucket_made_ms)
+        is_null = draft.version.version_id == records.NULL_VERSION
+        if is_null == (home.record.versioning == records.ENABLED):
+            raise errors.VersioningChanged(draft.version.bucket)
+        return home
+
     @staticmethod
-    def _current(bucket: _Bucket, key: str) -> records.Version | None:
-        entry = bucket.entries.get(key.encode())
+    def _newest(bucket: _Bucket, key: str) -> records.Version | None:
+        entry = bucket.versions.newest(key)
         return None if entry is None else entry.version
 
-    def _replace(self, bucket: _Bucket, draft: records.Draft, body: _Body) -> None:
-        key = draft.version.key.encode()
-        before = bucket.entries.get(key)
-        bucket.entries[key] = _Entry(draft.version, draft.envelope, body, draft.marks)
-        if before is None:
-            insort(bucket.keys, key)
-        else:
-            self._release(before.body)
-
-    def _share_body(self, version: records.Version) -> _Body:
-        bucket = self._buckets.get(version.bucket)
-        entry = bucket.entries.get(version.key.encode()) if bucket is not None else None
+    def _entry(self, version: records.Version) -> histories.Entry:
+        """Return a version that must still be there, with its generation."""
+        home = self._buckets.get(version.bucket)
+        entry = None if home is None else home.versions.find(version.key, version.version_id)
         if entry is None or entry.version.generation != version.generation:
-            raise errors.SourceGone(version.bucket, version.key)
-        entry.body.refs += 1
-        return entry.body
+            raise errors.ObjectNotFound(version.bucket, version.key)
+        return entry
+
+    def _put(self, bucket: _Bucket, draft: records.Draft, body: histories.Body) -> None:
+        entry = histories.Entry(draft.version, draft.envelope, body, draft.marks)
+        self._let_go(bucket.versions.push(entry))
+
+    def _let_go(self, entry: histories.Entry | None) -> records.Version | None:
+        """Release the body of a version that is gone, if it had one; return the version."""
+        if entry is None:
+            return None
+        if entry.body is not None:
+            self._release(entry.body)
+        return entry.version
+
+    def _share_body(self, version: records.Version) -> histories.Body:
+        try:
+            body = self._entry(version).body
+        except errors.ObjectNotFound as error:
+            raise errors.SourceGone(version.bucket, version.key) from error
+        assert body is not None, "a delete marker is no source"
+        body.refs += 1
+        return body
 
     @staticmethod
     def _remember(bucket: _Bucket, upload: records.Upload, version: records.Version) -> None:
@@ -492,7 +529,7 @@ class MemoryCatalog:
         self._inline.update((blob.blob_id, blob.data) for blob in new if not blob.place)
         return tuple(records.BlobRef(blob.blob_id, blob.size, blob.place) for blob in new)
 
-    def _release(self, body: _Body) -> None:
+    def _release(self, body: histories.Body) -> None:
         body.refs -= 1
         if not body.refs:
             for ref in body.blobs:
@@ -513,123 +550,3 @@ class MemoryCatalog:
                 self._drop_blob(ref)
         del self._uploads[opened.upload.upload_id]
         del bucket.uploads[bisect_left(bucket.uploads, opened.position)]
-
-
-class _MemoryWriter:
-    """A blob being gathered. Port: `strongroom.store.blobs.BlobWriter`."""
-
-    __slots__ = ("_blob_id", "_home", "_rooms")
-
-    def __init__(self, blob_id: bytes, home: dict[str, bytes]) -> None:
-        self._blob_id = blob_id
-        self._home = home
-        self._rooms: list[bytearray] = []
-
-    @property
-    def blob_id(self) -> bytes:
-        return self._blob_id
-
-    def room(self, size: int) -> memoryview:
-        if not 0 < size <= blobs.ROOM_BYTES:
-            raise ValueError(f"room for {size} bytes")
-        if self._rooms and len(self._rooms[-1]) != blobs.ROOM_BYTES:
-            raise ValueError("only the last room of a blob may be shorter")
-        self._rooms.append(bytearray(size))
-        return memoryview(self._rooms[-1])
-
-    def finish(self) -> str:
-        place = _memory_place(self._blob_id)
-        self._home[place] = b"".join(self._rooms)
-        self._rooms.clear()
-        return place
-
-    def discard(self) -> None:
-        self._rooms.clear()
-        self._home.pop(_memory_place(self._blob_id), None)
-
-
-class _MemoryReader:
-    """An open blob. Port: `strongroom.store.blobs.BlobReader`."""
-
-    __slots__ = ("_data",)
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def read_into(self, start: int, target: memoryview) -> None:
-        end = start + len(target)
-        if start < 0 or end > len(self._data):
-            raise errors.NotAuthentic("a blob ends too early")
-        target[:] = memoryview(self._data)[start:end]
-
-    def close(self) -> None:
-        """Do nothing: the bytes go when the last reader does."""
-
-
-class MemoryBlobs:
-    """Blobs as a dict. Port: `strongroom.store.blobs.Blobs`.
-
-    Each dict operation is atomic by itself, so writers and readers on other
-    threads need no lock.
-    """
-
-    def __init__(self) -> None:
-        self._blobs: dict[str, bytes] = {}
-        self._identity: bytes | None = None
-
-    def create(self, blob_id: bytes, expected_bytes: int) -> blobs.BlobWriter:
-        """See the port; `expected_bytes` is of no use here."""
-        del expected_bytes
-        if _memory_place(blob_id) in self._blobs:
-            raise errors.StoreFailed("the blob id is taken")
-        return _MemoryWriter(blob_id, self._blobs)
-
-    async def settle(self, place: str) -> None:
-        """Do nothing: there is no name to make durable."""
-
-    def open(self, place: str) -> blobs.BlobReader:
-        """See the port."""
-        data = self._blobs.get(place)
-        if data is None:
-            raise errors.BlobMissing(place)
-        return _MemoryReader(data)
-
-    def remove(self, place: str) -> None:
-        """See the port."""
-        self._blobs.pop(place, None)
-
-    def strays(self) -> Iterator[tuple[bytes, str]]:
-        """Yield nothing: no other process ever wrote here."""
-        return iter(())
-
-    def set_aside(self, place: str) -> None:
-        """Remove the blob: with the process gone there is no catalog that could turn up."""
-        self._blobs.pop(place, None)
-
-    def purge(self, before_s: float) -> int:
-        """Return 0: nothing is kept aside."""
-        del before_s
-        return 0
-
-    def identity(self) -> bytes | None:
-        """See the port."""
-        return self._identity
-
-    def adopt(self, identity: bytes) -> None:
-        """See the port."""
-        if not identity:
-            raise ValueError("an identity of no bytes")
-        if self._identity not in (None, identity):
-            raise errors.StoreFailed("the blobs have another identity already")
-        self._identity = identity
-
-    def is_empty(self) -> bool:
-        """See the port; unfinished blobs do not count, nobody else can see them."""
-        return not self._blobs
-
-    def close(self) -> None:
-        """Do nothing: the memory goes with the object."""
-
-
-def _memory_place(blob_id: bytes) -> str:
-    return "memory/" + blob_id.hex()

@@ -31,7 +31,7 @@ Scan = Callable[[bytes], Iterable[tuple[bytes, Row]]]
 """From a key on (itself included), all rows of a bucket with their keys, in order."""
 
 Resume = Callable[[bytes, str], Iterable[tuple[bytes, Row]]]
-"""All rows behind the upload of that key and id, in order; from the key on if it is gone."""
+"""All rows behind the one of that key and id, in order; from the key on if it is gone."""
 
 
 @dataclass(slots=True)
@@ -79,11 +79,7 @@ def upload_page(
     """List uploads, any number of rows per key. Semantics: `Catalog.list_uploads`."""
     begin = prefix.encode()
     separator = delimiter.encode()
-    key = after[0].encode()
-    if after[1] and key.startswith(begin) and common_prefix(key, begin, separator) is None:
-        first = resume(key, after[1])
-    else:
-        first = scan(start_after(key, prefix=begin, delimiter=separator))
+    first = _first_of_several(scan, resume, after, prefix=begin, delimiter=separator)
     page = _roll_up(first, scan, prefix=begin, delimiter=separator, limit=limit)
     uploads = tuple(map(to_upload, page.rows))
     prefixes = tuple(item.decode() for item in page.prefixes)
@@ -92,6 +88,49 @@ def upload_page(
         last = uploads[-1] if not page.ends_in_prefix else None
         next_after = (prefixes[-1], "") if last is None else (last.key, last.upload_id)
     return records.UploadPage(uploads, prefixes, next_after)
+
+
+def version_page(
+    scan: Scan[Row],
+    resume: Resume[Row],
+    to_version: Callable[[Row], tuple[records.Version, bool]],
+    *,
+    prefix: str,
+    delimiter: str,
+    after: tuple[str, str],
+    limit: int,
+) -> records.VersionPage:
+    """List versions, any number of rows per key. Semantics: `Catalog.list_versions`.
+
+    `to_version` tells with each version whether it is the newest of its key.
+    """
+    begin = prefix.encode()
+    separator = delimiter.encode()
+    first = _first_of_several(scan, resume, after, prefix=begin, delimiter=separator)
+    page = _roll_up(first, scan, prefix=begin, delimiter=separator, limit=limit)
+    found = [to_version(row) for row in page.rows]
+    versions = tuple(version for version, _ in found)
+    prefixes = tuple(item.decode() for item in page.prefixes)
+    next_after = None
+    if page.more:
+        last = versions[-1] if not page.ends_in_prefix else None
+        next_after = (prefixes[-1], "") if last is None else (last.key, last.version_id)
+    return records.VersionPage(versions, tuple(newest for _, newest in found), prefixes, next_after)
+
+
+def _first_of_several(
+    scan: Scan[Row],
+    resume: Resume[Row],
+    after: tuple[str, str],
+    *,
+    prefix: bytes,
+    delimiter: bytes,
+) -> Iterable[tuple[bytes, Row]]:
+    """Return the rows behind `after`, where a key may have several."""
+    key = after[0].encode()
+    if after[1] and key.startswith(prefix) and common_prefix(key, prefix, delimiter) is None:
+        return resume(key, after[1])
+    return scan(start_after(key, prefix=prefix, delimiter=delimiter))
 
 
 def common_prefix(key: bytes, prefix: bytes, delimiter: bytes) -> bytes | None:

@@ -298,7 +298,7 @@ def _second_version(stores, victim, other, _draw):
     names = ", ".join(VERSION_COLUMNS)
     marks = ", ".join("?" * len(VERSION_COLUMNS))
     return stores.change(
-        f"INSERT INTO versions (bucket_id, key, seq, {names}) VALUES (?, ?, ?, {marks})",  # noqa: S608 - our own names
+        f"INSERT INTO versions (bucket_id, hidden, key, seq, {names}) VALUES (?, 0, ?, ?, {marks})",  # noqa: S608 - our own names
         *(one.bucket_id, one.key, one.seq - 1, *two.version.values()),
     )
 

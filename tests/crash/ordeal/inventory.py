@@ -15,14 +15,23 @@ SET_ASIDE = "lost"
 
 RULES = {
     "a version without an envelope": (
-        "SELECT key FROM versions LEFT JOIN envelopes USING (envelope_id) WHERE envelope IS NULL"
+        "SELECT key FROM versions LEFT JOIN envelopes USING (envelope_id)"
+        " WHERE (envelope IS NULL) <> (mode = '')"
     ),
     "an envelope without a version": (
         "SELECT envelope_id FROM envelopes WHERE envelope_id NOT IN"
         " (SELECT envelope_id FROM versions)"
     ),
     "two versions with one envelope": (
-        "SELECT envelope_id FROM versions GROUP BY envelope_id HAVING count(*) > 1"
+        "SELECT envelope_id FROM versions WHERE mode <> '' GROUP BY envelope_id HAVING count(*) > 1"
+    ),
+    "a version in the wrong range": (
+        "SELECT key, version_id FROM versions v WHERE hidden <> (mode = '' OR EXISTS (SELECT 1"
+        " FROM versions n WHERE n.bucket_id = v.bucket_id AND n.key = v.key AND n.seq < v.seq))"
+    ),
+    "two versions of a key with one id": (
+        "SELECT key, version_id FROM versions GROUP BY bucket_id, key, version_id"
+        " HAVING count(*) > 1"
     ),
     "an envelope without a body": (
         "SELECT envelope_id FROM envelopes WHERE body_id NOT IN (SELECT body_id FROM bodies)"
@@ -56,8 +65,8 @@ RULES = {
         " UNION ALL SELECT blob_id FROM doomed) GROUP BY blob_id HAVING count(*) > 1"
     ),
     "a bucket whose objects are miscounted": (
-        "SELECT bucket_id, objects FROM tallies WHERE objects <> (SELECT count(DISTINCT key)"
-        " FROM versions WHERE versions.bucket_id = tallies.bucket_id)"
+        "SELECT bucket_id, objects FROM tallies WHERE objects <> (SELECT count(*) FROM versions"
+        " WHERE versions.bucket_id = tallies.bucket_id AND hidden = 0)"
     ),
     "a part without an upload": (
         "SELECT number FROM parts WHERE upload_row NOT IN (SELECT upload_row FROM uploads)"

@@ -273,6 +273,7 @@ DOMAIN: Final[dict[type[errors.StrongroomError], Callable[[Any], Refused]]] = {
     errors.BucketNotFound: lambda e: Refused("NoSuchBucket", BucketName=e.bucket),
     errors.ObjectNotFound: lambda e: Refused("NoSuchKey", Key=e.key),
     errors.VersionNotFound: lambda e: Refused("NoSuchVersion", Key=e.key, VersionId=e.version_id),
+    errors.IsDeleteMarker: lambda _: Refused("MethodNotAllowed"),
     # Copies look again, so this is told only where others keep overwriting the source.
     errors.SourceGone: lambda _: Refused("SlowDown"),
     errors.UploadNotFound: lambda e: Refused("NoSuchUpload", UploadId=e.upload_id),
@@ -280,6 +281,8 @@ DOMAIN: Final[dict[type[errors.StrongroomError], Callable[[Any], Refused]]] = {
     errors.BucketExists: lambda e: Refused("BucketAlreadyExists", BucketName=e.bucket),
     errors.BucketNotEmpty: lambda e: Refused("BucketNotEmpty", BucketName=e.bucket),
     errors.UserExists: _internal,
+    # Writes look again, so this is told only where others keep switching it.
+    errors.VersioningChanged: lambda _: Refused("SlowDown"),
     errors.PreconditionFailed: lambda e: Refused("PreconditionFailed", Condition=e.condition),
     errors.AccessDenied: lambda _: Refused("AccessDenied"),
     errors.WrongKey: lambda _: Refused(

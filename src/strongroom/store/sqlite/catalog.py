@@ -21,7 +21,7 @@ import asyncio
 import sqlite3
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-from strongroom.store import catalog
+from strongroom.store import catalog, records
 from strongroom.store.sqlite import connection, reads, schema, writes
 from strongroom.store.sqlite.checkpoints import Checkpoints
 from strongroom.store.sqlite.kms import SqliteKms
@@ -31,8 +31,6 @@ from strongroom.store.sqlite.writer import Writer
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
-
-    from strongroom.store import records
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -186,21 +184,36 @@ class SqliteCatalog:
         """See the port."""
         return self._here(reads.current, bucket, key)
 
+    async def version(self, bucket: str, key: str, version_id: str) -> records.Stored:
+        """See the port."""
+        return self._here(reads.version, bucket, key, version_id)
+
     async def put_version(
         self, draft: records.Draft, guard: catalog.Guard = catalog.no_guard
     ) -> None:
         """See the port."""
         await self._write(writes.put_version, draft, guard)
 
-    async def set_marks(self, bucket: str, key: str, generation: bytes, marks: bytes) -> None:
+    async def set_marks(self, version: records.Version, marks: bytes) -> None:
         """See the port."""
-        await self._write(writes.set_marks, bucket, key, generation, marks)
+        await self._write(writes.set_marks, version, marks)
+
+    async def delete_object(
+        self, marker: records.Version, guard: catalog.Guard = catalog.no_guard
+    ) -> tuple[records.Version | None, records.Version | None]:
+        """See the port."""
+        return await self._write(writes.delete_object, marker, guard)
 
     async def delete_version(
-        self, bucket: str, key: str, guard: catalog.Guard = catalog.no_guard
+        self,
+        bucket: str,
+        key: str,
+        guard: catalog.Guard = catalog.no_guard,
+        *,
+        version_id: str = records.NULL_VERSION,
     ) -> records.Version | None:
         """See the port."""
-        return await self._write(writes.delete_version, bucket, key, guard)
+        return await self._write(writes.delete_version, bucket, key, guard, version_id)
 
     async def list_objects(
         self, bucket: str, *, prefix: str = "", delimiter: str = "", after: str = "", limit: int
@@ -215,15 +228,32 @@ class SqliteCatalog:
             limit=limit,
         )
 
-    async def blob_refs(
-        self, bucket: str, key: str, generation: bytes
-    ) -> Sequence[records.BlobRef]:
+    async def list_versions(
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        delimiter: str = "",
+        after: tuple[str, str] = ("", ""),
+        limit: int,
+    ) -> records.VersionPage:
+        """See the port."""
+        return await self._read(
+            reads.list_versions,
+            bucket,
+            prefix=prefix,
+            delimiter=delimiter,
+            after=after,
+            limit=limit,
+        )
+
+    async def blob_refs(self, version: records.Version) -> Sequence[records.BlobRef]:
         """See the port. Most bodies are one blob; those of many are read on a thread."""
         few = reads.FEW_BLOBS + 1
-        found = self._here(reads.blob_refs, bucket, key, generation, limit=few)
+        found = self._here(reads.blob_refs, version, limit=few)
         if len(found) < few:
             return found
-        return await self._read(reads.blob_refs, bucket, key, generation, limit=-1)
+        return await self._read(reads.blob_refs, version, limit=-1)
 
     async def inline(self, blob_id: bytes) -> bytes:
         """See the port."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from strongroom import errors
 from strongroom.store import paging, records
-from strongroom.store.sqlite import rows
+from strongroom.store.sqlite import rows, stacks
 
 if TYPE_CHECKING:
     import sqlite3
@@ -69,7 +69,7 @@ def current(conn: sqlite3.Connection, bucket: str, key: str) -> records.Stored:
     """See the port."""
     row = conn.execute(
         f"SELECT {rows.VERSION}, e.envelope, o.record, e.marks FROM buckets b"
-        " LEFT JOIN versions v ON v.bucket_id = b.bucket_id AND v.key = ?"
+        " LEFT JOIN versions v ON v.bucket_id = b.bucket_id AND v.hidden = 0 AND v.key = ?"
         " LEFT JOIN envelopes e ON e.envelope_id = v.envelope_id"
         " LEFT JOIN bodies o ON o.body_id = e.body_id"
         " WHERE b.name = ? ORDER BY v.seq LIMIT 1",
@@ -78,24 +78,56 @@ def current(conn: sqlite3.Connection, bucket: str, key: str) -> records.Stored:
     if row is None:
         raise errors.BucketNotFound(bucket)
     if row[0] is None:
-        raise errors.ObjectNotFound(bucket, key)
+        raise errors.ObjectNotFound(bucket, key, _hiding_marker(conn, bucket, key))
     return records.Stored(rows.to_version(bucket, row[:-3]), *row[-3:])
 
 
+def _hiding_marker(conn: sqlite3.Connection, bucket: str, key: str) -> str | None:
+    """Return the id of the delete marker that is a key's newest version; None if none is."""
+    row = conn.execute(
+        "SELECT v.version_id, v.mode FROM buckets b"
+        " JOIN versions v ON v.bucket_id = b.bucket_id AND v.hidden = 1 AND v.key = ?"
+        " WHERE b.name = ? ORDER BY v.seq LIMIT 1",
+        (key.encode(), bucket),
+    ).fetchone()
+    # An object on top is one that was hidden or put there since the caller looked.
+    return None if row is None or row[1] else row[0]
+
+
+def version(conn: sqlite3.Connection, bucket: str, key: str, version_id: str) -> records.Stored:
+    """See the port."""
+    row = conn.execute(
+        f"SELECT {rows.VERSION}, e.envelope, o.record, e.marks FROM {stacks.LOCATED} v"
+        " LEFT JOIN envelopes e ON e.envelope_id = v.envelope_id"
+        " LEFT JOIN bodies o ON o.body_id = e.body_id",
+        stacks.named(bucket, key, version_id),
+    ).fetchone()
+    if row is None:
+        find_bucket(conn, bucket)
+        raise errors.VersionNotFound(bucket, key, version_id)
+    found = rows.to_version(bucket, row[:-3])
+    if found.is_marker:
+        raise errors.IsDeleteMarker(bucket, key, version_id, found.modified_ms)
+    return records.Stored(found, *row[-3:])
+
+
 def blob_refs(
-    conn: sqlite3.Connection, bucket: str, key: str, generation: bytes, *, limit: int
+    conn: sqlite3.Connection, version: records.Version, *, limit: int
 ) -> Sequence[records.BlobRef]:
     """See the port; up to `limit` of them, all if it is negative."""
     found = conn.execute(
-        "SELECT o.blob_id, o.size, o.place FROM buckets b"
-        " JOIN versions v ON v.bucket_id = b.bucket_id AND v.key = ? AND v.generation = ?"
+        f"SELECT o.blob_id, o.size, o.place FROM {stacks.LOCATED} v"
         " JOIN envelopes e ON e.envelope_id = v.envelope_id"
         " LEFT JOIN blobs o ON o.body_id = e.body_id"
-        " WHERE b.name = ? ORDER BY o.ordinal LIMIT ?",
-        (key.encode(), generation, bucket, limit),
+        " WHERE v.generation = :generation ORDER BY o.ordinal LIMIT :limit",
+        {
+            **stacks.named(version.bucket, version.key, version.version_id),
+            "generation": version.generation,
+            "limit": limit,
+        },
     ).fetchall()
     if not found:
-        raise errors.ObjectNotFound(bucket, key)
+        raise errors.ObjectNotFound(version.bucket, version.key)
     return [records.BlobRef(*row) for row in found if row[0] is not None]
 
 
@@ -185,7 +217,7 @@ def list_objects(
     def scan(start: bytes) -> Iterator[tuple[bytes, rows.Row]]:
         cursor = conn.execute(
             f"SELECT {rows.VERSION} FROM versions v"
-            " WHERE v.bucket_id = ? AND v.key >= ? ORDER BY v.key, v.seq",
+            " WHERE v.bucket_id = ? AND v.hidden = 0 AND v.key >= ? ORDER BY v.key",
             (bucket_id, start),
         )
         return ((row[0], row) for row in cursor)
@@ -198,6 +230,57 @@ def list_objects(
         after=after,
         limit=limit,
     )
+
+
+def list_versions(
+    conn: sqlite3.Connection,
+    bucket: str,
+    *,
+    prefix: str,
+    delimiter: str,
+    after: tuple[str, str],
+    limit: int,
+) -> records.VersionPage:
+    """See the port."""
+    bucket_id = find_bucket(conn, bucket)
+
+    def scan(start: bytes, seq: int = -_GREATEST) -> Iterator[tuple[bytes, rows.Row]]:
+        cursor = conn.execute(_BOTH_RANGES, {"bucket_id": bucket_id, "key": start, "seq": seq})
+        return ((row[0], row) for row in cursor)
+
+    def resume(key: bytes, version_id: str) -> Iterator[tuple[bytes, rows.Row]]:
+        at = conn.execute(
+            f"SELECT v.seq FROM {stacks.LOCATED} v",
+            {"bucket": bucket, "key": key, "version_id": version_id},
+        ).fetchone()
+        return scan(key) if at is None else scan(key, at[0])
+
+    return paging.version_page(
+        scan,
+        resume,
+        lambda row: (rows.to_version(bucket, row[:-2]), bool(row[-1])),
+        prefix=prefix,
+        delimiter=delimiter,
+        after=after,
+        limit=limit,
+    )
+
+
+_BOTH_RANGES = f"""
+    SELECT {rows.VERSION}, v.seq AS seq, 1 FROM versions v
+        WHERE v.bucket_id = :bucket_id AND v.hidden = 0 AND (v.key, v.seq) > (:key, :seq)
+    UNION ALL
+    SELECT {rows.VERSION}, v.seq AS seq, v.mode = '' AND NOT EXISTS (
+            SELECT 1 FROM versions n
+            WHERE n.bucket_id = v.bucket_id AND n.hidden = 0 AND n.key = v.key
+        ) AND NOT EXISTS (
+            SELECT 1 FROM versions n
+            WHERE n.bucket_id = v.bucket_id AND n.hidden = 1 AND n.key = v.key AND n.seq < v.seq
+        ) FROM versions v
+        WHERE v.bucket_id = :bucket_id AND v.hidden = 1 AND (v.key, v.seq) > (:key, :seq)
+    ORDER BY key, seq
+"""
+"""Versions behind a place, merged; the last column tells whether one is the newest of its key."""
 
 
 def list_uploads(

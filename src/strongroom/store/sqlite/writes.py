@@ -8,13 +8,14 @@ what a constraint or a later step will refuse.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sqlite3
 from typing import TYPE_CHECKING
 
 from strongroom import errors
 from strongroom.store import catalog, records
-from strongroom.store.sqlite import reads, rows
+from strongroom.store.sqlite import reads, rows, stacks
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -112,9 +113,9 @@ def delete_bucket(conn: sqlite3.Connection, name: str) -> None:
 
 def put_version(conn: sqlite3.Connection, draft: records.Draft, guard: catalog.Guard) -> None:
     """See the port."""
-    bucket_id = reads.find_bucket(conn, draft.version.bucket, made_ms=draft.bucket_made_ms)
-    current = _current(conn, bucket_id, draft.version.bucket, draft.version.key)
-    guard(current and current[0])
+    home = _home(conn, draft)
+    before = stacks.newest(conn, home, draft.version.key)
+    guard(stacks.version_of(before))
     if draft.shares is not None:
         body_id = _share_body(conn, draft.shares)
     else:
@@ -123,36 +124,37 @@ def put_version(conn: sqlite3.Connection, draft: records.Draft, guard: catalog.G
     for blob in draft.blobs:
         if not blob.place:
             _add_inline(conn, blob)
-    _make_current(conn, bucket_id, draft, body_id, current)
+    _make_current(conn, home, draft, body_id, before)
 
 
-def set_marks(
-    conn: sqlite3.Connection, bucket: str, key: str, generation: bytes, marks: bytes
-) -> None:
+def set_marks(conn: sqlite3.Connection, version: records.Version, marks: bytes) -> None:
     """See the port."""
-    changed = conn.execute(
-        "UPDATE envelopes SET marks = ? WHERE envelope_id = (SELECT envelope_id FROM versions"
-        " WHERE bucket_id = ? AND key = ? AND generation = ?)",
-        (marks, reads.find_bucket(conn, bucket), key.encode(), generation),
-    )
-    if not changed.rowcount:
-        raise errors.ObjectNotFound(bucket, key)
+    found = stacks.find(conn, stacks.home(conn, version.bucket), version.key, version.version_id)
+    if found is None or found.version.generation != version.generation:
+        raise errors.ObjectNotFound(version.bucket, version.key)
+    conn.execute("UPDATE envelopes SET marks = ? WHERE envelope_id = ?", (marks, found.envelope_id))
+
+
+def delete_object(
+    conn: sqlite3.Connection, marker: records.Version, guard: catalog.Guard
+) -> tuple[records.Version | None, records.Version | None]:
+    """See the port."""
+    home = stacks.home(conn, marker.bucket)
+    if not home.versioning:
+        return _delete(conn, home, marker.key, records.NULL_VERSION, guard), None
+    before = stacks.newest(conn, home, marker.key)
+    guard(stacks.version_of(before))
+    if home.versioning != records.ENABLED:
+        marker = dataclasses.replace(marker, version_id=records.NULL_VERSION)
+    gone = stacks.push(conn, home, marker, stacks.NO_ENVELOPE, before)
+    return _let_go(conn, gone), marker
 
 
 def delete_version(
-    conn: sqlite3.Connection, bucket: str, key: str, guard: catalog.Guard
+    conn: sqlite3.Connection, bucket: str, key: str, guard: catalog.Guard, version_id: str
 ) -> records.Version | None:
     """See the port."""
-    bucket_id = reads.find_bucket(conn, bucket)
-    current = _current(conn, bucket_id, bucket, key)
-    guard(current and current[0])
-    if current is None:
-        return None
-    version, seq, envelope_id = current
-    _delete_row(conn, bucket_id, key, seq)
-    _count(conn, bucket_id, -1)
-    _release(conn, envelope_id)
-    return version
+    return _delete(conn, stacks.home(conn, bucket), key, version_id, guard)
 
 
 def create_upload(conn: sqlite3.Connection, upload: records.Upload) -> None:
@@ -211,7 +213,7 @@ def complete_upload(
     guard: catalog.Guard,
 ) -> None:
     """See the port."""
-    bucket_id = reads.find_bucket(conn, upload.bucket, made_ms=draft.bucket_made_ms)
+    home = _home(conn, draft)
     upload_row = _open_upload(conn, upload.bucket, upload.key, upload.upload_id)
     there = {
         number: blob
@@ -223,16 +225,16 @@ def complete_upload(
     for part in parts:
         if part.number not in there or there[part.number][0] != part.blob_id:
             raise errors.InvalidPart(part.number, part.etag)
-    current = _current(conn, bucket_id, upload.bucket, upload.key)
-    guard(current and current[0])
+    before = stacks.newest(conn, home, upload.key)
+    guard(stacks.version_of(before))
     body_id = _add_body(conn, draft.body)
     _add_blobs(conn, body_id, (there.pop(part.number) for part in parts))
     _drop_parts(conn, upload_row, there)
     # What is left are the rows of parts whose blobs the body has taken over.
     conn.execute("DELETE FROM parts WHERE upload_row = ?", (upload_row,))
     conn.execute("DELETE FROM uploads WHERE upload_row = ?", (upload_row,))
-    _make_current(conn, bucket_id, draft, body_id, current)
-    _remember(conn, bucket_id, upload.upload_id, draft.version)
+    _make_current(conn, home, draft, body_id, before)
+    _remember(conn, home.bucket_id, upload.upload_id, draft.version)
 
 
 def abort_upload(conn: sqlite3.Connection, bucket: str, key: str, upload_id: str) -> None:
@@ -246,58 +248,48 @@ def forget(conn: sqlite3.Connection, blob_ids: Iterable[bytes]) -> None:
     conn.executemany("DELETE FROM doomed WHERE blob_id = ?", ((item,) for item in blob_ids))
 
 
-_Current = tuple[records.Version, int, int]
-"""A version with its `seq` and the id of its envelope."""
-
-
-def _current(conn: sqlite3.Connection, bucket_id: int, bucket: str, key: str) -> _Current | None:
-    row = conn.execute(
-        f"SELECT v.seq, v.envelope_id, {rows.VERSION} FROM versions v"
-        " WHERE v.bucket_id = ? AND v.key = ? ORDER BY v.seq LIMIT 1",
-        (bucket_id, key.encode()),
-    ).fetchone()
-    return None if row is None else (rows.to_version(bucket, row[2:]), row[0], row[1])
+def _home(conn: sqlite3.Connection, draft: records.Draft) -> stacks.Home:
+    """Find a draft's bucket, and check that its versioning wants the draft's version id."""
+    home = stacks.home(conn, draft.version.bucket, made_ms=draft.bucket_made_ms)
+    is_null = draft.version.version_id == records.NULL_VERSION
+    if is_null == (home.versioning == records.ENABLED):
+        raise errors.VersioningChanged(home.name)
+    return home
 
 
 def _make_current(
     conn: sqlite3.Connection,
-    bucket_id: int,
+    home: stacks.Home,
     draft: records.Draft,
     body_id: int,
-    before: _Current | None,
+    before: stacks.Row | None,
 ) -> None:
     made = conn.execute(
         "INSERT INTO envelopes (body_id, envelope, marks) VALUES (?, ?, ?)",
         (body_id, draft.envelope, draft.marks),
     )
-    # The newest version of a key has the least `seq`, so that reading forward meets it first.
-    seq = 0
-    if before is None:
-        _count(conn, bucket_id, 1)
-    else:
-        seq = before[1] - 1
-        _delete_row(conn, bucket_id, draft.version.key, before[1])
-    conn.execute(
-        "INSERT INTO versions (bucket_id, seq, envelope_id, key, version_id, size, etag,"
-        " modified_ms, owner, mode, generation, checksum_algorithms, checksum_type)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (bucket_id, seq, made.lastrowid, *rows.from_version(draft.version)),
-    )
-    if before is not None:
-        _release(conn, before[2])
+    assert made.lastrowid is not None, "an INSERT has a row id"
+    # Let go last: the draft may share the body of the very version that it replaces.
+    _let_go(conn, stacks.push(conn, home, draft.version, made.lastrowid, before))
 
 
-def _delete_row(conn: sqlite3.Connection, bucket_id: int, key: str, seq: int) -> None:
-    conn.execute(
-        "DELETE FROM versions WHERE bucket_id = ? AND key = ? AND seq = ?",
-        (bucket_id, key.encode(), seq),
-    )
+def _delete(
+    conn: sqlite3.Connection, home: stacks.Home, key: str, version_id: str, guard: catalog.Guard
+) -> records.Version | None:
+    found = stacks.find(conn, home, key, version_id)
+    guard(stacks.version_of(found))
+    if found is not None:
+        stacks.remove(conn, home, found)
+    return _let_go(conn, found)
 
 
-def _count(conn: sqlite3.Connection, bucket_id: int, change: int) -> None:
-    conn.execute(
-        "UPDATE tallies SET objects = objects + ? WHERE bucket_id = ?", (change, bucket_id)
-    )
+def _let_go(conn: sqlite3.Connection, row: stacks.Row | None) -> records.Version | None:
+    """Delete the envelope of a version that is gone, if it had one; return the version."""
+    if row is None:
+        return None
+    if not row.version.is_marker:
+        _release(conn, row.envelope_id)
+    return row.version
 
 
 def _add_body(conn: sqlite3.Connection, record: bytes) -> int:
@@ -309,10 +301,12 @@ def _add_body(conn: sqlite3.Connection, record: bytes) -> int:
 def _share_body(conn: sqlite3.Connection, version: records.Version) -> int:
     """Count one reference more to the body of a version that must still be there."""
     row = conn.execute(
-        "SELECT e.body_id FROM buckets b"
-        " JOIN versions v ON v.bucket_id = b.bucket_id AND v.key = ? AND v.generation = ?"
-        " JOIN envelopes e ON e.envelope_id = v.envelope_id WHERE b.name = ?",
-        (version.key.encode(), version.generation, version.bucket),
+        f"SELECT e.body_id FROM {stacks.LOCATED} v"
+        " JOIN envelopes e ON e.envelope_id = v.envelope_id WHERE v.generation = :generation",
+        {
+            **stacks.named(version.bucket, version.key, version.version_id),
+            "generation": version.generation,
+        },
     ).fetchone()
     if row is None:
         raise errors.SourceGone(version.bucket, version.key)

@@ -1,0 +1,208 @@
+"""The versions of a key, as a stack: the newest has the least `seq`.
+
+Rows lie in two ranges of the table. `hidden` is 0 for the newest version of a key if
+it is an object, which is what a GET without a version id finds and a listing of
+objects shows; 1 for all versions behind it, and for delete markers. So neither reads
+nor listings of objects walk over history, and a bucket without versioning has none.
+
+Each function runs inside a write transaction, except `LOCATED`, which is part of
+single statements that need none.
+"""
+
+# ruff: noqa: S608 - what is formatted in are column lists of `rows`; values are parameters
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from strongroom import errors
+from strongroom.store import records
+from strongroom.store.sqlite import rows
+
+if TYPE_CHECKING:
+    import sqlite3
+
+LOCATED = """(
+    SELECT v.* FROM buckets b JOIN versions v
+        ON v.bucket_id = b.bucket_id AND v.hidden = 0 AND v.key = :key
+        AND v.version_id = :version_id WHERE b.name = :bucket
+    UNION ALL
+    SELECT v.* FROM buckets b JOIN versions v INDEXED BY hidden_versions
+        ON v.bucket_id = b.bucket_id AND v.hidden = 1 AND v.key = :key
+        AND v.version_id = :version_id WHERE b.name = :bucket
+)"""
+"""The row of a version by its id, as a subquery; parameters as `named` makes them.
+
+One statement looks into both ranges: between two, the version might move.
+"""
+
+NO_ENVELOPE = 0
+"""What a delete marker has for `envelope_id`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A bucket, as writes need it."""
+
+    bucket_id: int
+    name: str
+    versioning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A version with where it stands and the row of its envelope."""
+
+    version: records.Version
+    hidden: int
+    seq: int
+    envelope_id: int
+
+
+def named(bucket: str, key: str, version_id: str) -> dict[str, object]:
+    """Return the parameters of `LOCATED`."""
+    return {"bucket": bucket, "key": key.encode(), "version_id": version_id}
+
+
+def version_of(row: Row | None) -> records.Version | None:
+    """Return what a guard is shown of a row."""
+    return None if row is None else row.version
+
+
+def home(conn: sqlite3.Connection, name: str, *, made_ms: int | None = None) -> Home:
+    """Find a bucket.
+
+    Raises:
+        BucketNotFound: there is none, or it was not made at `made_ms`, if that is given.
+    """
+    row = conn.execute(
+        "SELECT bucket_id, created_ms, settings FROM buckets WHERE name = ?", (name,)
+    ).fetchone()
+    if row is None or made_ms not in (None, row[1]):
+        raise errors.BucketNotFound(name)
+    # Settings hold policies of many kilobytes, which most writes need not parse.
+    versioning = ""
+    if f'"{records.VERSIONING}"' in row[2]:
+        versioning = json.loads(row[2]).get(records.VERSIONING, "")
+    return Home(row[0], name, versioning)
+
+
+def newest(conn: sqlite3.Connection, place: Home, key: str) -> Row | None:
+    """Return the newest version of a key, be it a delete marker; None if it has none."""
+    found = _first(conn, place, key, hidden=0)
+    if found is None and place.versioning:
+        found = _first(conn, place, key, hidden=1)
+    return found
+
+
+def find(conn: sqlite3.Connection, place: Home, key: str, version_id: str) -> Row | None:
+    """Return a version of a key by its id; None if there is none."""
+    row = conn.execute(
+        f"SELECT v.hidden, v.seq, v.envelope_id, {rows.VERSION} FROM {LOCATED} v",
+        named(place.name, key, version_id),
+    ).fetchone()
+    return None if row is None else _to_row(place, row)
+
+
+def push(
+    conn: sqlite3.Connection,
+    place: Home,
+    version: records.Version,
+    envelope_id: int,
+    before: Row | None,
+) -> Row | None:
+    """Put a version before all others of its key; a null version takes the place of another.
+
+    Args:
+        conn: in a transaction.
+        place: the bucket.
+        version: what is put.
+        envelope_id: the row of its envelope; `NO_ENVELOPE` for a delete marker.
+        before: what `newest` says.
+
+    Returns:
+        the null version that is gone, whose envelope the caller lets go; None if none is.
+    """
+    gone: Row | None = None
+    if version.version_id == records.NULL_VERSION:
+        if before is None or before.version.version_id == records.NULL_VERSION:
+            gone = before
+        elif place.versioning:
+            gone = find(conn, place, version.key, records.NULL_VERSION)
+    if gone is not None:
+        _delete(conn, place, gone)
+    if before is not None and before != gone:
+        _hide(conn, place, before, hidden=1)
+    conn.execute(
+        "INSERT INTO versions (bucket_id, hidden, seq, envelope_id, key, version_id, size, etag,"
+        " modified_ms, owner, mode, generation, checksum_algorithms, checksum_type)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            place.bucket_id,
+            int(version.is_marker),
+            0 if before is None else before.seq - 1,
+            envelope_id,
+            *rows.from_version(version),
+        ),
+    )
+    _count(conn, place, shown=not version.is_marker, was=_is_object(before))
+    return gone
+
+
+def remove(conn: sqlite3.Connection, place: Home, row: Row) -> None:
+    """Take a version out. If it was the newest, the next one is; the caller lets its envelope go."""
+    before = newest(conn, place, row.version.key)
+    _delete(conn, place, row)
+    if before != row:
+        return
+    after = newest(conn, place, row.version.key) if place.versioning else None
+    if after is not None and not after.version.is_marker:
+        _hide(conn, place, after, hidden=0)
+    _count(conn, place, shown=_is_object(after), was=_is_object(before))
+
+
+def _first(conn: sqlite3.Connection, place: Home, key: str, *, hidden: int) -> Row | None:
+    row = conn.execute(
+        f"SELECT v.hidden, v.seq, v.envelope_id, {rows.VERSION} FROM versions v"
+        " WHERE v.bucket_id = ? AND v.hidden = ? AND v.key = ? ORDER BY v.seq LIMIT 1",
+        (place.bucket_id, hidden, key.encode()),
+    ).fetchone()
+    return None if row is None else _to_row(place, row)
+
+
+def _to_row(place: Home, row: rows.Row) -> Row:
+    return Row(rows.to_version(place.name, row[3:]), *row[:3])
+
+
+def _is_object(row: Row | None) -> bool:
+    return row is not None and not row.version.is_marker
+
+
+def _where(place: Home, row: Row) -> tuple[int, int, bytes, int]:
+    return (place.bucket_id, row.hidden, row.version.key.encode(), row.seq)
+
+
+def _delete(conn: sqlite3.Connection, place: Home, row: Row) -> None:
+    conn.execute(
+        "DELETE FROM versions WHERE bucket_id = ? AND hidden = ? AND key = ? AND seq = ?",
+        _where(place, row),
+    )
+
+
+def _hide(conn: sqlite3.Connection, place: Home, row: Row, *, hidden: int) -> None:
+    if row.hidden != hidden:
+        conn.execute(
+            "UPDATE versions SET hidden = ?"
+            " WHERE bucket_id = ? AND hidden = ? AND key = ? AND seq = ?",
+            (hidden, *_where(place, row)),
+        )
+
+
+def _count(conn: sqlite3.Connection, place: Home, *, shown: bool, was: bool) -> None:
+    if shown != was:
+        conn.execute(
+            "UPDATE tallies SET objects = objects + ? WHERE bucket_id = ?",
+            (shown - was, place.bucket_id),
+        )
