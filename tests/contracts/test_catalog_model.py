@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,6 +17,7 @@ from hypothesis.stateful import (
 )
 
 from strongroom import errors
+from strongroom.store import records
 
 # Around every border of UTF-8's lengths and of the surrogates, and things that delimit.
 ALPHABET = "ab/\0\x7f\x80é\ud7ff\ue000\uffff\U00010000\U0010ffff"
@@ -24,6 +26,7 @@ TEXTS = st.text(ALPHABET, max_size=3)
 DELIMITERS = st.sampled_from(["", "/", "//", "a/", "é", "\U0010ffff", "\0"])
 LIMITS = st.integers(0, 6)
 BUCKETS = st.sampled_from(["shelf", "attic"])
+VERSIONINGS = st.sampled_from(["", "Enabled", "Suspended"])
 
 
 def common_prefix(key, prefix, delimiter):
@@ -35,21 +38,65 @@ class Model:
     """What the catalog should hold, and nothing clever."""
 
     def __init__(self):
-        self.objects = {}
-        """(bucket, key) to (draft, blobs)."""
+        self.stacks = {}
+        """(bucket, key) to a list of (version, draft, blobs), the newest first."""
         self.uploads = {}
         """Upload id to (upload, {number: (part, blob)})."""
-        self.buckets = set()
+        self.buckets = {}
+        """Name to versioning."""
         self.doomed = set()
 
     def doom(self, blobs):
         self.doomed |= {blob.blob_id for blob in blobs if blob.place}
 
-    def replace(self, draft, blobs):
-        at = (draft.version.bucket, draft.version.key)
-        if at in self.objects:
-            self.doom(self.objects[at][1])
-        self.objects[at] = (draft, blobs)
+    @property
+    def objects(self):
+        """(bucket, key) to (draft, blobs) of what a listing of objects shows."""
+        return {at: stack[0][1:] for at, stack in self.stacks.items() if stack[0][1]}
+
+    def push(self, version, draft, blobs):
+        at = (version.bucket, version.key)
+        if version.version_id == "null":
+            self.remove(at, "null")
+        self.stacks.setdefault(at, []).insert(0, (version, draft, blobs))
+
+    def remove(self, at, version_id):
+        """Return the version that is gone; None if there was none."""
+        for row in self.stacks.get(at, []):
+            if row[0].version_id == version_id:
+                self.doom(row[2])
+                self.stacks[at].remove(row)
+                if not self.stacks[at]:
+                    del self.stacks[at]
+                return row[0]
+        return None
+
+    def version_page(self, bucket, prefix, delimiter, after, limit):
+        after_key, after_id = after
+        found = {}
+        for (home, key), stack in self.stacks.items():
+            if home != bucket or not key.startswith(prefix):
+                continue
+            common = common_prefix(key, prefix, delimiter)
+            ids = [version.version_id for version, _, _ in stack]
+            passed = ids.index(after_id) if after_id in ids else -1
+            if common and common > after_key:
+                found[(common, 0)] = None
+            elif not common:
+                for place, (version, _, _) in enumerate(stack):
+                    if key > after_key or (key == after_key and after_id and place > passed):
+                        found[(key, place)] = version
+        places = sorted(found)
+        shown = places[:limit]
+        last = found[shown[-1]] if shown else None
+        return (
+            [found[place] for place in shown if found[place]],
+            [not place[1] for place in shown if found[place]],
+            [place[0] for place in shown if not found[place]],
+            (shown[-1][0], last.version_id if last else "")
+            if shown and len(places) > limit
+            else None,
+        )
 
     def close_upload(self, upload_id, taken=()):
         _, parts = self.uploads.pop(upload_id)
@@ -123,17 +170,30 @@ class CatalogMachine(RuleBasedStateMachine):
 
     @initialize()
     def first_bucket(self):
-        self.create_bucket("shelf")
+        self.create_bucket("shelf", "")
 
-    @rule(name=BUCKETS)
-    def create_bucket(self, name):
-        call = self.catalog.create_bucket(self.made.bucket(name))
+    @rule(name=BUCKETS, versioning=VERSIONINGS)
+    def create_bucket(self, name, versioning):
+        settings = {"versioning": versioning} if versioning else {}
+        call = self.catalog.create_bucket(self.made.bucket(name, settings=settings))
         if name in self.model.buckets:
             with pytest.raises(errors.BucketExists):
                 self.run(call)
         else:
             self.run(call)
-            self.model.buckets.add(name)
+            self.model.buckets[name] = versioning
+
+    @rule(versioning=st.sampled_from(["Enabled", "Suspended"]))
+    @precondition(lambda self: "shelf" in self.model.buckets)
+    def switch(self, versioning):
+        self.run(self.catalog.change_settings("shelf", {"versioning": versioning}))
+        self.model.buckets["shelf"] = versioning
+
+    def draft(self, key, *blobs, bucket="shelf"):
+        changes = {}
+        if self.model.buckets.get(bucket) == "Enabled":
+            changes["version_id"] = self.made.blob_id().hex()
+        return self.made.draft(key, *blobs, bucket=bucket, **changes)
 
     @rule(name=BUCKETS)
     def delete_bucket(self, name):
@@ -141,12 +201,12 @@ class CatalogMachine(RuleBasedStateMachine):
         if name not in self.model.buckets:
             with pytest.raises(errors.BucketNotFound):
                 self.run(call)
-        elif any(bucket == name for bucket, _ in self.model.objects):
+        elif any(bucket == name for bucket, _ in self.model.stacks):
             with pytest.raises(errors.BucketNotEmpty):
                 self.run(call)
         else:
             self.run(call)
-            self.model.buckets.remove(name)
+            del self.model.buckets[name]
             for upload, _ in list(self.model.uploads.values()):
                 if upload.bucket == name:
                     self.model.close_upload(upload.upload_id)
@@ -154,10 +214,10 @@ class CatalogMachine(RuleBasedStateMachine):
     @rule(bucket=BUCKETS, key=KEYS, inline=st.lists(st.booleans(), max_size=2))
     def put(self, bucket, key, inline):
         blobs = tuple(self.blob(inline=kind) for kind in inline)
-        draft = self.made.draft(key, *blobs, bucket=bucket)
+        draft = self.draft(key, *blobs, bucket=bucket)
         if bucket in self.model.buckets:
             self.run(self.catalog.put_version(draft))
-            self.model.replace(draft, blobs)
+            self.model.push(draft.version, draft, blobs)
         else:
             with pytest.raises(errors.BucketNotFound):
                 self.run(self.catalog.put_version(draft))
@@ -165,28 +225,50 @@ class CatalogMachine(RuleBasedStateMachine):
     @rule(keys=st.lists(KEYS, max_size=12, unique=True))
     @precondition(lambda self: "shelf" in self.model.buckets)
     def put_together(self, keys):
-        drafts = [self.made.draft(key, self.made.file()) for key in keys]
+        drafts = [self.draft(key, self.made.file()) for key in keys]
 
         async def all_of_them():
             await asyncio.gather(*map(self.catalog.put_version, drafts))
 
         self.run(all_of_them())
         for draft in drafts:
-            self.model.replace(draft, draft.blobs)
+            self.model.push(draft.version, draft, draft.blobs)
 
     @rule(bucket=BUCKETS, key=KEYS, data=st.data())
-    def delete(self, bucket, key, data):
-        keys = sorted(name for home, name in self.model.objects if home == bucket)
+    def delete_version(self, bucket, key, data):
+        keys = sorted(name for home, name in self.model.stacks if home == bucket)
+        version_id = "null"
         if keys:
             key = data.draw(st.sampled_from(keys))
+            ids = [version.version_id for version, _, _ in self.model.stacks[bucket, key]]
+            version_id = data.draw(st.sampled_from([*ids, "null", "none"]))
+        call = self.catalog.delete_version(bucket, key, version_id=version_id)
         if bucket not in self.model.buckets:
             with pytest.raises(errors.BucketNotFound):
-                self.run(self.catalog.delete_version(bucket, key))
+                self.run(call)
             return
-        draft, blobs = self.model.objects.pop((bucket, key), (None, ()))
-        self.model.doom(blobs)
-        deleted = self.run(self.catalog.delete_version(bucket, key))
-        assert deleted == (draft and draft.version)
+        assert self.run(call) == self.model.remove((bucket, key), version_id)
+
+    @rule(bucket=BUCKETS, key=KEYS, data=st.data())
+    def delete_object(self, bucket, key, data):
+        keys = sorted(name for home, name in self.model.stacks if home == bucket)
+        if keys:
+            key = data.draw(st.sampled_from([*keys, key]))
+        number = self.made.blob_id()
+        marker = records.delete_marker(bucket, key, number.hex(), owner="o", modified_ms=number[-1])
+        call = self.catalog.delete_object(marker)
+        if bucket not in self.model.buckets:
+            with pytest.raises(errors.BucketNotFound):
+                self.run(call)
+            return
+        gone = None
+        versioning = self.model.buckets[bucket]
+        if versioning != "Enabled":
+            marker = dataclasses.replace(marker, version_id="null")
+            gone = self.model.remove((bucket, key), "null")
+        assert self.run(call) == (gone, marker if versioning else None)
+        if versioning:
+            self.model.push(marker, None, ())
 
     @rule(key=KEYS, initiated_ms=st.integers(0, 3))
     @precondition(lambda self: "shelf" in self.model.buckets)
@@ -212,12 +294,12 @@ class CatalogMachine(RuleBasedStateMachine):
         upload, parts = self.model.uploads[data.draw(st.sampled_from(sorted(self.model.uploads)))]
         numbers = [number for number in sorted(parts) if data.draw(st.booleans())]
         taken = tuple(parts[number][1] for number in numbers)
-        draft = self.made.draft(upload.key, bucket=upload.bucket)
+        draft = self.draft(upload.key, bucket=upload.bucket)
         self.run(
             self.catalog.complete_upload(upload, draft, [parts[number][0] for number in numbers])
         )
         self.model.close_upload(upload.upload_id, taken)
-        self.model.replace(draft, taken)
+        self.model.push(draft.version, draft, taken)
 
     @rule(data=st.data())
     @precondition(lambda self: self.model.uploads)
@@ -248,6 +330,22 @@ class CatalogMachine(RuleBasedStateMachine):
 
     @rule(prefix=TEXTS, delimiter=DELIMITERS, key=TEXTS, limit=LIMITS, data=st.data())
     @precondition(lambda self: "shelf" in self.model.buckets)
+    def list_versions(self, prefix, delimiter, key, limit, data):
+        markers = [("", ""), (key, ""), (key, "no version")]
+        markers += [
+            (version.key, version.version_id)
+            for (home, _), stack in self.model.stacks.items()
+            for version, _, _ in stack
+            if home == "shelf"
+        ]
+        after = data.draw(st.sampled_from(markers))
+        how = {"prefix": prefix, "delimiter": delimiter, "after": after, "limit": limit}
+        page = self.run(self.catalog.list_versions("shelf", **how))
+        shown = (list(page.versions), list(page.latest), list(page.prefixes), page.next_after)
+        assert shown == self.model.version_page("shelf", **how)
+
+    @rule(prefix=TEXTS, delimiter=DELIMITERS, key=TEXTS, limit=LIMITS, data=st.data())
+    @precondition(lambda self: "shelf" in self.model.buckets)
     def list_uploads(self, prefix, delimiter, key, limit, data):
         markers = [("", ""), (key, ""), (key, "no upload")]
         markers += [(up.key, up.upload_id) for up, _ in self.model.uploads.values()]
@@ -259,12 +357,25 @@ class CatalogMachine(RuleBasedStateMachine):
 
     @rule()
     def compare(self):
-        for (bucket, key), (draft, blobs) in self.model.objects.items():
-            stored = self.run(self.catalog.current(bucket, key))
-            assert stored.version == draft.version
-            assert (stored.envelope, stored.body) == (draft.envelope, draft.body)
-            refs = self.run(self.catalog.blob_refs(draft.version))
-            assert list(refs) == [self.made.ref(blob) for blob in blobs]
+        for (bucket, key), stack in self.model.stacks.items():
+            newest = stack[0][0]
+            if newest.is_marker:
+                with pytest.raises(errors.ObjectNotFound) as caught:
+                    self.run(self.catalog.current(bucket, key))
+                assert caught.value.marker_id == newest.version_id
+            else:
+                assert self.run(self.catalog.current(bucket, key)).version == newest
+            for version, draft, blobs in stack:
+                call = self.catalog.version(bucket, key, version.version_id)
+                if draft is None:
+                    with pytest.raises(errors.IsDeleteMarker):
+                        self.run(call)
+                    continue
+                stored = self.run(call)
+                assert stored.version == version == draft.version
+                assert (stored.envelope, stored.body) == (draft.envelope, draft.body)
+                refs = self.run(self.catalog.blob_refs(version))
+                assert list(refs) == [self.made.ref(blob) for blob in blobs]
         usage = self.run(self.catalog.usage())
         assert usage.buckets == len(self.model.buckets)
         assert usage.objects == len(self.model.objects)
@@ -279,8 +390,8 @@ def test_the_catalog_behaves_like_a_dict_model(open_empty, make):
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=15,
-            stateful_step_count=30,
+            max_examples=20,
+            stateful_step_count=40,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],
         ),
