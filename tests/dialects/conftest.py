@@ -180,10 +180,14 @@ class Catalog(memory.MemoryCatalog):
 
     @property
     def keys(self):
-        return {(name, key) for name, home in self._buckets.items() for key in home.keys}
+        return {
+            (name, key)
+            for name, home in self._buckets.items()
+            for key, _ in home.versions.scan(b"")
+        }
 
     def places(self, bucket, key):
-        return [ref.place for ref in self._buckets[bucket].entries[key.encode()].body.blobs]
+        return [ref.place for ref in self._buckets[bucket].versions.newest(key).body.blobs]
 
 
 class Blobs(memory_blobs.MemoryBlobs):

@@ -68,12 +68,13 @@ def children(item):
 
 def walk(root):
     """Yield all text and bytes that can be reached from an object."""
-    seen, queue = set(), collections.deque([root])
+    # The objects themselves, not only their ids: what is freed gives its id to another.
+    seen, queue = {}, collections.deque([root])
     while queue:
         item = queue.popleft()
         if id(item) in seen or isinstance(item, type | types.ModuleType | binding.Binding):
             continue
-        seen.add(id(item))
+        seen[id(item)] = item
         if isinstance(item, bytes | bytearray):
             yield bytes(item)
         elif isinstance(item, str):

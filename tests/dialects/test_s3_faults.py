@@ -52,13 +52,15 @@ def codes_in(tree):
 
 
 def sample(kind):
-    """Make an error with some value for each of its attributes."""
+    """Make an error with some value for each of its attributes that needs one."""
     wanted = inspect.signature(kind.__init__).parameters
     kinds = {"int": 1, "bytes": b"\0", "str": "text"}
     values = [
         kinds[str(parameter.annotation)]
         for name, parameter in wanted.items()
-        if name != "self" and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        if name != "self"
+        and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        and parameter.default is parameter.empty
     ]
     return kind(*values)
 
