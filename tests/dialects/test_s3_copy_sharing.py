@@ -506,6 +506,7 @@ def pretend(store, key, size):
         owner="0" * 64,
         encoded_marks=b"",
         blobs=(records.NewBlob(blob_id, geometry.sealed_size(size), "nowhere"),),
+        version_id="null",
         random_bytes=fill,
     )
     store.run(store.catalog.put_version(draft))

@@ -15,7 +15,7 @@ def test_overwritten_and_deleted_blobs_are_removed(bench):
         for body in (LARGE, LARGE, LARGE):
             await bench.put("key", body)
         await bench.put("other", LARGE)
-        await bench.objects.delete("bucket", "other")
+        await bench.objects.delete("bucket", "other", owner="o")
         removed = await bench.collector.collect()
         return removed, await bench.collector.collect(), await bench.get("key")
 
@@ -27,7 +27,7 @@ def test_a_blob_that_is_being_read_is_not_removed(bench):
     async def main():
         await bench.put("key", LARGE * 10)
         opened = await bench.objects.get("bucket", "key", customer=None)
-        await bench.objects.delete("bucket", "key")
+        await bench.objects.delete("bucket", "key", owner="o")
         during = await bench.collector.collect()
         body = b"".join([bytes(piece) async for piece in opened.pieces])
         await opened.pieces.aclose()
@@ -41,7 +41,7 @@ def test_a_reader_that_gives_up_lets_its_blob_be_removed(bench):
     async def main():
         await bench.put("key", LARGE * 10)
         opened = await bench.objects.get("bucket", "key", customer=None)
-        await bench.objects.delete("bucket", "key")
+        await bench.objects.delete("bucket", "key", owner="o")
         await opened.pieces.aclose()
         return await bench.collector.collect()
 
@@ -67,7 +67,7 @@ def test_pinned_blobs_do_not_keep_others_from_being_removed(bench, monkeypatch):
             await bench.put(f"{number}", LARGE)
         opened = [await bench.objects.get("bucket", f"{n}", customer=None) for n in range(3)]
         for number in range(7):
-            await bench.objects.delete("bucket", f"{number}")
+            await bench.objects.delete("bucket", f"{number}", owner="o")
         removed = await bench.collector.collect()
         for each in opened:
             await each.pieces.aclose()
@@ -80,7 +80,7 @@ def test_pinned_blobs_do_not_keep_others_from_being_removed(bench, monkeypatch):
 def test_what_could_not_be_removed_is_tried_again(bench):
     async def main():
         await bench.put("key", LARGE)
-        await bench.objects.delete("bucket", "key")
+        await bench.objects.delete("bucket", "key", owner="o")
         bench.blobs.fail_remove = errors.StoreFailed("disk")
         with pytest.raises(errors.StoreFailed):
             await bench.collector.collect()
@@ -111,7 +111,7 @@ def test_a_sweep_removes_strays_that_nothing_refers_to(bench, monkeypatch):
         upload = await bench.create("big")
         await bench.part(upload, 1, LARGE)
         await bench.put("deleted", LARGE)
-        await bench.objects.delete("bucket", "deleted")
+        await bench.objects.delete("bucket", "deleted", owner="o")
         known = {bytes.fromhex(place.rpartition("/")[2]): place for place in bench.blobs.places}
         strays = {bytes([n]) * 16: f"memory/{n:032x}" for n in range(5)}
         bench.blobs.stored.update(dict.fromkeys(strays.values(), b"stray"))
@@ -156,7 +156,7 @@ def test_every_transaction_that_can_doom_a_blob_says_so(bench):
         upload = await bench.create("big")
         part = await telling(bench.part(upload, 1, LARGE))
         await telling(bench.complete(upload, part))
-        await telling(bench.objects.delete("bucket", "big"))
+        await telling(bench.objects.delete("bucket", "big", owner="o"))
         other = await bench.create("big")
         await telling(bench.multipart.abort("bucket", "big", other.upload_id))
         return told
@@ -177,7 +177,7 @@ def test_with_other_processes_a_blob_is_left_alone_for_as_long_as_a_read_may_tak
 
     async def main():
         await bench.put("key", LARGE)
-        await bench.objects.delete("bucket", "key")
+        await bench.objects.delete("bucket", "key", owner="o")
         removed = [await patient.collect()]
         now[0] += 499
         removed.append(await patient.collect())
@@ -203,7 +203,7 @@ def test_doomed_blobs_wait_for_readers_elsewhere_and_then_go_all_at_once(bench, 
     async def main():
         for number in range(7):
             await bench.put(f"{number}", LARGE)
-            await bench.objects.delete("bucket", f"{number}")
+            await bench.objects.delete("bucket", f"{number}", owner="o")
         removed = [await collector.collect()]
         bench.now_ms += 999
         removed.append(await collector.collect())

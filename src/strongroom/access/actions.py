@@ -67,6 +67,8 @@ class Action(enum.StrEnum):
     PUT_BUCKET_PUBLIC_ACCESS_BLOCK = "s3:PutBucketPublicAccessBlock"
     GET_BUCKET_OWNERSHIP_CONTROLS = "s3:GetBucketOwnershipControls"
     PUT_BUCKET_OWNERSHIP_CONTROLS = "s3:PutBucketOwnershipControls"
+    GET_BUCKET_VERSIONING = "s3:GetBucketVersioning"
+    PUT_BUCKET_VERSIONING = "s3:PutBucketVersioning"
 
 
 OF_A_VERSION = {

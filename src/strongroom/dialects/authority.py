@@ -136,7 +136,7 @@ class Authority:
         assert need.key is not None, "only objects are looked at"
         try:
             marked = await self._look(bucket.name, need.key, need.version_id)
-        except (errors.ObjectNotFound, errors.VersionNotFound):
+        except (errors.ObjectNotFound, errors.VersionNotFound, errors.IsDeleteMarker):
             return None
         acl = grants.AccessList.parse(marked.acl) if marked.acl else None
         return decision.ObjectFacts(marked.writer, acl, marked.tags)

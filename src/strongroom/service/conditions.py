@@ -87,7 +87,9 @@ class Conditions:
             ObjectNotFound: If-Match on a key that does not exist.
         """
 
-        def check(current: records.Version | None) -> None:
+        def check(newest: records.Version | None) -> None:
+            # Behind a delete marker there is no object, whatever versions there are.
+            current = None if newest is None or newest.is_marker else newest
             if (
                 self.if_none_match is not None
                 and current is not None
@@ -103,7 +105,9 @@ class Conditions:
         return check
 
     def check_delete(self, current: records.Version | None) -> None:
-        """Return if the object may be deleted; what is gone already, may.
+        """Return if this version may be deleted; what is gone already, may.
+
+        A delete marker has no ETag and no bytes (observed: Ceph's s3-tests).
 
         Runs inside the deletion's transaction.
 

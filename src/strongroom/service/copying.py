@@ -15,6 +15,7 @@ Source: docs/formats/sealed-object.md, "Sharing".
 from __future__ import annotations
 
 import contextlib
+import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,14 +23,14 @@ from strongroom import errors
 from strongroom.crypto import digests, marks
 from strongroom.crypto import envelope as envelopes
 from strongroom.keyring import kms_sources, sources
-from strongroom.service import conditions, facets, objects, transfer
+from strongroom.service import conditions, facets, objects, transfer, versions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from strongroom.keyring import kms
     from strongroom.service import encryption, multipart
-    from strongroom.store import catalog
+    from strongroom.store import catalog, records
 
 MAX_COPY_BYTES = 5 * 1024**3
 """The most that one copy copies, of an object or into a part.
@@ -43,13 +44,17 @@ _TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What is copied, the key that opens it, and who asks the KMS to."""
+    """What is copied, the key that opens it, and who asks the KMS to.
+
+    `version_id` None means the current version.
+    """
 
     bucket: str
     key: str
     customer: sources.CustomerKey | None
     when: conditions.Conditions
     caller: kms.Caller = kms_sources.NOBODY
+    version_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +116,15 @@ class Copying:
         self._clock_ms = clock_ms
         self._displaced = displaced
 
-    async def copy(self, source: Source, target: Target) -> objects.Found:
+    async def copy(self, source: Source, target: Target) -> tuple[objects.Found, records.Version]:
         """Copy an object. The source's key is judged before anything is written.
 
+        Returns:
+            what it became, and the version that was copied.
+
         Raises:
-            BucketNotFound, ObjectNotFound: the source is not there.
+            BucketNotFound: the source or the target has no bucket.
+            ObjectNotFound, VersionNotFound, IsDeleteMarker: the source is not there.
             KeyRequired, KeyNotApplicable, WrongKey, KmsError, NotAuthentic: see `Encryption.unlock`.
             PreconditionFailed: a condition on source or target does not hold.
             SourceTooLarge: more than `MAX_COPY_BYTES`.
@@ -138,9 +147,10 @@ class Copying:
                 tags = self._encryption.open_marks(opened.stored).tags
             try:
                 if _may_share(opened, target):
-                    return await self._share(opened, target, content, tags)
+                    found = await self._share(opened, target, content, tags)
+                    return found, opened.stored.version
                 checksum = target.checksum or _kept_checksum(opened.head)
-                return await self._objects.put(
+                found = await self._objects.put(
                     target.bucket,
                     target.key,
                     self._incoming(opened, 0, size, checksum),
@@ -156,6 +166,8 @@ class Copying:
             except (errors.SourceGone, errors.BlobMissing):
                 if not tries_left:
                     raise
+            else:
+                return found, opened.stored.version
         raise AssertionError("the last try returns or raises")
 
     async def copy_part(
@@ -168,11 +180,14 @@ class Copying:
         *,
         customer: sources.CustomerKey | None,
         byte_range: tuple[int, int] | None,
-    ) -> multipart.Uploaded:
+    ) -> tuple[multipart.Uploaded, records.Version]:
         """Copy an object, or the half-open `byte_range` of it, into a part.
 
         Always seals anew: the parts of one body have one data key, and ranges do
         not meet the borders of segments.
+
+        Returns:
+            the part, and the version that was copied.
 
         Raises:
             RangeNotSatisfiable: the range leaves the source.
@@ -188,7 +203,7 @@ class Copying:
             if end - start > MAX_COPY_BYTES:
                 raise errors.SourceTooLarge(end - start, MAX_COPY_BYTES)
             try:
-                return await self._multipart.put_part(
+                uploaded = await self._multipart.put_part(
                     bucket,
                     key,
                     upload_id,
@@ -200,11 +215,13 @@ class Copying:
             except (errors.SourceGone, errors.BlobMissing):
                 if not tries_left:
                     raise
+            else:
+                return uploaded, opened.stored.version
         raise AssertionError("the last try returns or raises")
 
     async def _open(self, source: Source) -> encryption.Unlocked:
         opened = await self._objects.unlock(
-            source.bucket, source.key, source.customer, source.caller
+            source.bucket, source.key, source.customer, source.caller, source.version_id
         )
         source.when.check_copy(opened.stored.version)
         return opened
@@ -241,7 +258,8 @@ class Copying:
             content=content.headers,
             metadata=content.metadata,
         )
-        draft = objects.seal_version(
+        seal = functools.partial(
+            objects.seal_version,
             locked.binding,
             locked.key_fields,
             locked.wrapped,
@@ -259,7 +277,14 @@ class Copying:
             bucket_made_ms=target.bucket_made_ms,
             random_bytes=self._random_bytes,
         )
-        await self._catalog.put_version(draft, target.when.guard(target.bucket, target.key))
+        guard = target.when.guard(target.bucket, target.key)
+        draft = await versions.commit(
+            self._catalog,
+            target.bucket,
+            seal,
+            lambda draft: self._catalog.put_version(draft, guard),
+            random_bytes=self._random_bytes,
+        )
         self._displaced()
         return objects.Found(draft.version, head, len(tags), locked.protection)
 

@@ -22,6 +22,14 @@ class Listing:
             bucket, prefix=prefix, delimiter=delimiter, after=after, limit=limit
         )
 
+    async def versions(
+        self, bucket: str, *, prefix: str, delimiter: str, after: tuple[str, str], limit: int
+    ) -> records.VersionPage:
+        """Return a page of versions and delete markers; see `Catalog.list_versions`."""
+        return await self._catalog.list_versions(
+            bucket, prefix=prefix, delimiter=delimiter, after=after, limit=limit
+        )
+
     async def uploads(
         self, bucket: str, *, prefix: str, delimiter: str, after: tuple[str, str], limit: int
     ) -> records.UploadPage:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import hmac
 import itertools
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from strongroom.crypto import body as bodies
 from strongroom.crypto import digests, geometry, marks
 from strongroom.crypto import envelope as envelopes
 from strongroom.keyring import kms_sources, sources
-from strongroom.service import conditions, objects
+from strongroom.service import conditions, objects, versions
 from strongroom.store import records
 
 if TYPE_CHECKING:
@@ -309,7 +310,8 @@ class Multipart:
             if not hmac.compare_digest(digest, computed):
                 raise errors.DigestMismatch(algorithm, digest, computed)
         content, found = _without_marks(opened.head.content)
-        final = objects.seal_version(
+        seal = functools.partial(
+            objects.seal_version,
             opened.draft.binding,
             opened.draft.key_fields,
             opened.draft.wrapped,
@@ -333,8 +335,15 @@ class Multipart:
             encoded_marks=self._encryption.seal_marks(opened.draft.binding, found),
             random_bytes=self._random_bytes,
         )
+        guard = when.guard(bucket, key)
         try:
-            await self._catalog.complete_upload(upload, final, chosen, when.guard(bucket, key))
+            final = await versions.commit(
+                self._catalog,
+                bucket,
+                seal,
+                lambda draft: self._catalog.complete_upload(upload, draft, chosen, guard),
+                random_bytes=self._random_bytes,
+            )
         except errors.UploadNotFound:
             # Two Completes ran at once and the other was first.
             return await self._answer_again(bucket, key, upload_id, named, customer, caller)
@@ -368,8 +377,8 @@ class Multipart:
             raise errors.UploadNotFound(upload_id)
         # Overwritten or deleted since: there is no object that the answer could describe.
         try:
-            stored = await self._catalog.current(bucket, key)
-        except errors.ObjectNotFound as error:
+            stored = await self._catalog.version(bucket, key, done.version_id)
+        except (errors.VersionNotFound, errors.IsDeleteMarker) as error:
             raise errors.UploadNotFound(upload_id) from error
         if stored.version.generation != done.generation:
             raise errors.UploadNotFound(upload_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
@@ -13,7 +14,7 @@ from strongroom.crypto import body as bodies
 from strongroom.crypto import digests, geometry, marks
 from strongroom.crypto import envelope as envelopes
 from strongroom.keyring import kms_sources, sources
-from strongroom.service import conditions, facets
+from strongroom.service import conditions, facets, versions
 from strongroom.store import records
 
 if TYPE_CHECKING:
@@ -82,6 +83,14 @@ class Opened:
     start: int
     end: int
     pieces: Pieces
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What a deletion did: the version, or marker, that is gone, and the marker that was put."""
+
+    gone: records.Version | None
+    marker: records.Version | None
 
 
 class Objects:
@@ -159,7 +168,8 @@ class Objects:
                 content=content.headers,
                 metadata=content.metadata,
             )
-            draft = seal_version(
+            seal = functools.partial(
+                seal_version,
                 locked.binding,
                 locked.key_fields,
                 locked.wrapped,
@@ -179,7 +189,14 @@ class Objects:
                 bucket_made_ms=bucket_made_ms,
                 random_bytes=self._random_bytes,
             )
-            await received.commit(self._catalog.put_version(draft, when.guard(bucket, key)))
+            guard = when.guard(bucket, key)
+            draft = await versions.commit(
+                self._catalog,
+                bucket,
+                seal,
+                lambda draft: received.commit(self._catalog.put_version(draft, guard)),
+                random_bytes=self._random_bytes,
+            )
         self._displaced()
         return Found(draft.version, head, len(tags), locked.protection)
 
@@ -187,20 +204,21 @@ class Objects:
         self,
         bucket: str,
         key: str,
+        version_id: str | None = None,
         *,
         customer: sources.CustomerKey | None,
         caller: kms.Caller = kms_sources.NOBODY,
         extent: facets.Extent | None = None,
         when: conditions.Conditions = conditions.NONE,
     ) -> Found:
-        """Return what is known of an object, to whoever has its key.
+        """Return what is known of a version, the current one if none is named, to whoever has its key.
 
         Raises:
-            ObjectNotFound: there is none.
+            ObjectNotFound, VersionNotFound, IsDeleteMarker: see `versions.look_up`.
             KeyRequired, KeyNotApplicable, WrongKey, KmsError, NotAuthentic: see `Encryption.unlock`.
             PreconditionFailed, NotModified: a condition says so.
         """
-        opened = await self.unlock(bucket, key, customer, caller)
+        opened = await self.unlock(bucket, key, customer, caller, version_id)
         when.check_read(opened.stored.version)
         return self._found(opened, extent)
 
@@ -210,30 +228,32 @@ class Objects:
         key: str,
         customer: sources.CustomerKey | None,
         caller: kms.Caller = kms_sources.NOBODY,
+        version_id: str | None = None,
     ) -> encryption.Unlocked:
-        """Look an object up and open its envelope.
+        """Look a version up, the current one if none is named, and open its envelope.
 
         Raises:
-            ObjectNotFound: there is none.
+            ObjectNotFound, VersionNotFound, IsDeleteMarker: see `versions.look_up`.
             KeyRequired, KeyNotApplicable, WrongKey, KmsError, NotAuthentic: see `Encryption.unlock`.
         """
-        stored = await self._catalog.current(bucket, key)
+        stored = await versions.look_up(self._catalog, bucket, key, version_id)
         return await self._encryption.unlock(stored, customer, caller)
 
     async def get(
         self,
         bucket: str,
         key: str,
+        version_id: str | None = None,
         *,
         customer: sources.CustomerKey | None,
         caller: kms.Caller = kms_sources.NOBODY,
         extent: facets.Extent | None = None,
         when: conditions.Conditions = conditions.NONE,
     ) -> Opened:
-        """Open an object, or a range of it, for sending.
+        """Open a version, the current one if none is named, or a range of it, for sending.
 
         Raises:
-            ObjectNotFound: there is none.
+            ObjectNotFound, VersionNotFound, IsDeleteMarker: see `versions.look_up`.
             KeyRequired, KeyNotApplicable, WrongKey, KmsError, NotAuthentic: see `Encryption.unlock`;
                 the last also if the first bytes to be sent are damaged.
             RangeNotSatisfiable, PartNotThere: the extent lies outside.
@@ -241,7 +261,7 @@ class Objects:
             BlobMissing, StoreFailed: the bytes cannot be read.
         """
         for tries_left in reversed(range(_TRIES)):
-            opened = await self.unlock(bucket, key, customer, caller)
+            opened = await self.unlock(bucket, key, customer, caller, version_id)
             version = opened.stored.version
             when.check_read(version)
             start, end = 0, version.size
@@ -265,13 +285,14 @@ class Objects:
         key: str,
         customer: sources.CustomerKey | None,
         caller: kms.Caller = kms_sources.NOBODY,
+        version_id: str | None = None,
     ) -> tuple[Found, list[Mapping[str, bytes]]]:
         """Return what `head` does, and the checksums of each part that can be asked for.
 
         Raises:
             what `unlock` raises.
         """
-        opened = await self.unlock(bucket, key, customer, caller)
+        opened = await self.unlock(bucket, key, customer, caller, version_id)
         found = self._found(opened, None)
         if not opened.head.visible_parts:
             return found, []
@@ -322,60 +343,72 @@ class Objects:
         tags = len(self._encryption.open_marks(opened.stored).tags)
         return Found(opened.stored.version, opened.head, tags, opened.protection, part_checksums)
 
-    async def find(self, bucket: str, key: str) -> records.Version:
-        """Return an object's row; no key is needed, and nothing sealed is told.
+    async def find(self, bucket: str, key: str, version_id: str | None = None) -> records.Version:
+        """Return a version's row; no key is needed, and nothing sealed is told.
 
         Raises:
-            ObjectNotFound: there is none.
+            ObjectNotFound, VersionNotFound, IsDeleteMarker: see `versions.look_up`.
         """
-        return (await self._catalog.current(bucket, key)).version
+        return (await versions.look_up(self._catalog, bucket, key, version_id)).version
 
-    async def tags(self, bucket: str, key: str) -> dict[str, str]:
-        """Return an object's tags; no customer key is needed.
+    async def tags(
+        self, bucket: str, key: str, version_id: str | None = None
+    ) -> tuple[records.Version, dict[str, str]]:
+        """Return a version and its tags; no customer key is needed.
 
         Raises:
-            ObjectNotFound: there is none.
+            ObjectNotFound, VersionNotFound, IsDeleteMarker: see `versions.look_up`.
             NotAuthentic: they are not what was written there.
         """
-        stored = await self._catalog.current(bucket, key)
-        return self._encryption.open_marks(stored).tags
+        stored = await versions.look_up(self._catalog, bucket, key, version_id)
+        return stored.version, self._encryption.open_marks(stored).tags
 
     async def marked(self, bucket: str, key: str, version_id: str | None = None) -> Marked:
-        """Return what is known of an object without its key.
+        """Return what is known of a version without its key.
 
         Raises:
-            ObjectNotFound, VersionNotFound: there is none.
+            ObjectNotFound, VersionNotFound, IsDeleteMarker: see `versions.look_up`.
             NotAuthentic: its marks are not what was written there.
         """
-        stored = await self._catalog.current(bucket, key)
-        if version_id not in (None, stored.version.version_id):
-            raise errors.VersionNotFound(bucket, key, version_id or "")
+        stored = await versions.look_up(self._catalog, bucket, key, version_id)
         found = self._encryption.open_marks(stored)
         return Marked(stored.version.owner, found.tags, found.acl)
 
-    async def set_tags(self, bucket: str, key: str, tags: dict[str, str]) -> None:
-        """Replace an object's tags; no customer key is needed.
+    async def set_tags(
+        self, bucket: str, key: str, tags: dict[str, str], version_id: str | None = None
+    ) -> records.Version:
+        """Replace a version's tags, and return its row; no customer key is needed.
 
         Raises:
-            ObjectNotFound: there is none.
+            ObjectNotFound, VersionNotFound, IsDeleteMarker: see `versions.look_up`.
             NotAuthentic: its marks are not what was written there.
         """
-        await self._change_marks(bucket, key, lambda found: dataclasses.replace(found, tags=tags))
+        return await self._change_marks(
+            bucket, key, version_id, lambda found: dataclasses.replace(found, tags=tags)
+        )
 
-    async def set_acl(self, bucket: str, key: str, acl: str) -> None:
-        """Replace an object's access list, encoded; no customer key is needed.
+    async def set_acl(
+        self, bucket: str, key: str, acl: str, version_id: str | None = None
+    ) -> records.Version:
+        """Replace a version's access list, encoded; no customer key is needed.
 
         Raises:
-            ObjectNotFound: there is none.
+            ObjectNotFound, VersionNotFound, IsDeleteMarker: see `versions.look_up`.
             NotAuthentic: its marks are not what was written there.
         """
-        await self._change_marks(bucket, key, lambda found: dataclasses.replace(found, acl=acl))
+        return await self._change_marks(
+            bucket, key, version_id, lambda found: dataclasses.replace(found, acl=acl)
+        )
 
     async def _change_marks(
-        self, bucket: str, key: str, change: Callable[[marks.Marks], marks.Marks]
-    ) -> None:
+        self,
+        bucket: str,
+        key: str,
+        version_id: str | None,
+        change: Callable[[marks.Marks], marks.Marks],
+    ) -> records.Version:
         for tries_left in reversed(range(_TRIES)):
-            stored = await self._catalog.current(bucket, key)
+            stored = await versions.look_up(self._catalog, bucket, key, version_id)
             changed = change(self._encryption.open_marks(stored))
             version = stored.version
             binding = envelopes.Binding(version.mode, bucket, key, version.generation)
@@ -387,21 +420,44 @@ class Objects:
                 if not tries_left:
                     raise
             else:
-                return
+                return version
+        raise AssertionError("the last try returns or raises")
 
     async def delete(
-        self, bucket: str, key: str, *, when: conditions.Conditions = conditions.NONE
-    ) -> records.Version | None:
-        """Delete an object; None if there was none, which is no failure.
+        self,
+        bucket: str,
+        key: str,
+        version_id: str | None = None,
+        *,
+        owner: str,
+        when: conditions.Conditions = conditions.NONE,
+    ) -> Deleted:
+        """Delete a version for good, or the object if none is named.
+
+        An object in a bucket with versions is hidden behind a delete marker, which
+        belongs to `owner`. That there was nothing to delete is no failure.
 
         Raises:
             BucketNotFound: there is no such bucket.
             PreconditionFailed: a condition does not hold.
         """
-        gone = await self._catalog.delete_version(bucket, key, when.check_delete)
+        marker: records.Version | None = None
+        if version_id is None:
+            marker = records.delete_marker(
+                bucket,
+                key,
+                versions.new_id(self._random_bytes),
+                owner=owner,
+                modified_ms=self._clock_ms(),
+            )
+            gone, marker = await self._catalog.delete_object(marker, when.check_delete)
+        else:
+            gone = await self._catalog.delete_version(
+                bucket, key, when.check_delete, version_id=version_id
+            )
         if gone is not None:
             self._displaced()
-        return gone
+        return Deleted(gone, marker)
 
 
 class Pieces:
@@ -448,6 +504,7 @@ def seal_version(
     blobs: tuple[records.NewBlob, ...] = (),
     shares: records.Version | None = None,
     bucket_made_ms: int | None = None,
+    version_id: str,
     random_bytes: Callable[[int], bytes],
 ) -> records.Draft:
     """Seal the envelope of a version and put together what the catalog commits."""
@@ -458,7 +515,7 @@ def seal_version(
         etag=etag,
         size=size,
         modified_ms=modified_ms,
-        version_id=records.NULL_VERSION,
+        version_id=version_id,
         body_digest=hashlib.sha256(body).digest(),
         head=head,
         head_key=head_key,
@@ -467,7 +524,7 @@ def seal_version(
     version = records.Version(
         bucket=binding.bucket,
         key=binding.key,
-        version_id=records.NULL_VERSION,
+        version_id=version_id,
         size=size,
         etag=etag,
         modified_ms=modified_ms,

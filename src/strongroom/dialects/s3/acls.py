@@ -279,13 +279,14 @@ async def _accept_what_holds(call: Call) -> None:
 
 @operation("GetObjectAcl", action=Action.GET_OBJECT_ACL)
 async def get_object_acl(call: Call) -> Result:
-    facets.check_version(call.params)
     store = services.of(call)
     return await _shown(store, await _of_object(call))
 
 
 async def _of_object(call: Call) -> grants.AccessList:
-    marked = await services.of(call).objects.marked(call.place.name, call.params["Key"])
+    marked = await services.of(call).objects.marked(
+        call.place.name, call.params["Key"], facets.version_id(call.params)
+    )
     rules = decision.rules_of(call.place)
     if not rules.has_lists:
         return grants.private(rules.owner)
@@ -294,8 +295,7 @@ async def _of_object(call: Call) -> grants.AccessList:
 
 @operation("PutObjectAcl", action=Action.PUT_OBJECT_ACL, body=Body.DOCUMENT)
 async def put_object_acl(call: Call) -> Result:
-    facets.check_version(call.params)
-    store, key = services.of(call), call.params["Key"]
+    store, params = services.of(call), call.params
     owner = (await _of_object(call)).owner
     rules = decision.rules_of(call.place)
     if not rules.has_lists:
@@ -303,5 +303,7 @@ async def put_object_acl(call: Call) -> Result:
         return {}
     listed = await _requested(call, owner, rules.owner)
     _check_public(listed, rules)
-    await store.objects.set_acl(call.place.name, key, listed.encode())
+    await store.objects.set_acl(
+        call.place.name, params["Key"], listed.encode(), facets.version_id(params)
+    )
     return {}

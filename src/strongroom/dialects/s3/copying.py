@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from strongroom import errors
 from strongroom.access.actions import Action
 from strongroom.dialects.operation import Call, Need, Needs, Refused, Result, operation
 from strongroom.dialects.s3 import acls, facets, modes, objects, services, tags
 from strongroom.service import copying
+from strongroom.store import records
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Mapping, Sequence
+
+_Copied = TypeVar("_Copied")
 
 _DIRECTIVES: Final = frozenset({"COPY", "REPLACE"})
 _CHANGES: Final = (
@@ -27,8 +31,8 @@ That it is named suffices, if it changes nothing (observed: S3 takes the same st
 
 
 def _reads_source(params: Mapping[str, Any]) -> Need:
-    bucket, key = facets.copy_source(params)
-    return Need(Action.GET_OBJECT, key, bucket)
+    bucket, key, version_id = facets.copy_source(params)
+    return Need(Action.GET_OBJECT, key, bucket, version_id=version_id)
 
 
 def _copies(params: Mapping[str, Any]) -> Sequence[Need]:
@@ -41,14 +45,36 @@ def _copies_part(params: Mapping[str, Any]) -> Sequence[Need]:
 
 def _source(call: Call) -> copying.Source:
     params = call.params
-    bucket, key = facets.copy_source(params)
+    bucket, key, version_id = facets.copy_source(params)
     return copying.Source(
         bucket,
         key,
         facets.customer_key(params, prefix="CopySource", writing=False),
         facets.copy_conditions(params, call.now_ms),
         modes.caller(call.principal),
+        version_id,
     )
+
+
+async def _copied(copying: Awaitable[_Copied]) -> _Copied:
+    """Await a copy; put into other words that its source is a delete marker.
+
+    Source: S3 API reference, UploadPartCopy, "Special errors" of versions.
+    """
+    try:
+        return await copying
+    except errors.IsDeleteMarker as error:
+        raise Refused(
+            "InvalidRequest",
+            "The source of a copy request may not specifically refer to a delete marker by version"
+            " id.",
+        ) from error
+
+
+def _source_reply(source: records.Version) -> Result:
+    if source.version_id == records.NULL_VERSION:
+        return {}
+    return {"CopySourceVersionId": source.version_id}
 
 
 def _directive(params: dict[str, Any], what: str) -> str:
@@ -74,6 +100,8 @@ async def copy_object(call: Call) -> Result:
     directive = _directive(params, "metadata")
     tagging = _directive(params, "tagging")
     itself = (source.bucket, source.key) == (call.place.name, params["Key"])
+    # A version that is copied onto its own key is brought back.
+    itself = itself and (source.version_id is None or not call.place.versioning)
     if itself and directive == "COPY" and not any(member in params for member in _CHANGES):
         raise Refused(
             "InvalidRequest",
@@ -83,23 +111,21 @@ async def copy_object(call: Call) -> Result:
         )
     owner, acl = await acls.of_new_object(call)
     named = params.get("ChecksumAlgorithm")
-    found = await services.of(call).copying.copy(
-        source,
-        copying.Target(
-            bucket=call.place.name,
-            key=params["Key"],
-            owner=owner,
-            customer=choice.customer,
-            wish=choice.wish,
-            content=facets.content(params) if directive == "REPLACE" else None,
-            own_headers=facets.own_content(params),
-            tags=tags.of_header(params) if tagging == "REPLACE" else None,
-            acl=acl,
-            checksum=facets.known_algorithm(named) if named is not None else None,
-            when=facets.read_conditions(params),
-            bucket_made_ms=call.place.created_ms,
-        ),
+    target = copying.Target(
+        bucket=call.place.name,
+        key=params["Key"],
+        owner=owner,
+        customer=choice.customer,
+        wish=choice.wish,
+        content=facets.content(params) if directive == "REPLACE" else None,
+        own_headers=facets.own_content(params),
+        tags=tags.of_header(params) if tagging == "REPLACE" else None,
+        acl=acl,
+        checksum=facets.known_algorithm(named) if named is not None else None,
+        when=facets.read_conditions(params),
+        bucket_made_ms=call.place.created_ms,
     )
+    found, copied = await _copied(services.of(call).copying.copy(source, target))
     version = found.version
     return {
         "CopyObjectResult": {
@@ -107,7 +133,8 @@ async def copy_object(call: Call) -> Result:
             "LastModified": facets.moment(version.modified_ms),
             **facets.checksum_reply(found.head.checksums, found.head.checksum_type),
         },
-        **facets.version_reply(version),
+        **facets.version_reply(version, call.place),
+        **_source_reply(copied),
         **modes.reply(found.protection, params),
     }
 
@@ -118,14 +145,16 @@ async def upload_part_copy(call: Call) -> Result:
     source = _source(call)
     customer = modes.part_key(call)
     number = facets.part_number(params)
-    stored = await services.of(call).copying.copy_part(
-        source,
-        call.place.name,
-        params["Key"],
-        params["UploadId"],
-        number,
-        customer=customer,
-        byte_range=facets.copy_range(params.get("CopySourceRange")),
+    stored, copied = await _copied(
+        services.of(call).copying.copy_part(
+            source,
+            call.place.name,
+            params["Key"],
+            params["UploadId"],
+            number,
+            customer=customer,
+            byte_range=facets.copy_range(params.get("CopySourceRange")),
+        )
     )
     return {
         "CopyPartResult": {
@@ -133,5 +162,6 @@ async def upload_part_copy(call: Call) -> Result:
             "LastModified": facets.moment(stored.part.modified_ms),
             **facets.checksum_reply(stored.checksums, ""),
         },
+        **_source_reply(copied),
         **modes.reply(stored.protection, params),
     }

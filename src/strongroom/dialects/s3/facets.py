@@ -63,6 +63,7 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _UNSENDABLE = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 """Names and values of headers. Source: RFC 9110, 5.1 and 5.5."""
 _POSITION_DIGITS = 18
+_VERSION_ID = re.compile(r"[A-Za-z0-9._-]{32}")
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
@@ -263,13 +264,13 @@ def read_conditions(params: Mapping[str, Any]) -> conditions.Conditions:
     )
 
 
-def copy_source(params: Mapping[str, Any]) -> tuple[str, str]:
-    """Read where a copy comes from: bucket and key.
+def copy_source(params: Mapping[str, Any]) -> tuple[str, str, str | None]:
+    """Read where a copy comes from: bucket, key, and version id; None for the current version.
 
     Raises:
         Refused: it names no object, or a version that cannot exist.
     """
-    path, _, query = params["CopySource"].partition("?versionId=")
+    path, _, version_id = params["CopySource"].partition("?versionId=")
     try:
         text = unquote_to_bytes(path.encode("latin-1")).decode()
     except UnicodeDecodeError:
@@ -286,9 +287,7 @@ def copy_source(params: Mapping[str, Any]) -> tuple[str, str]:
             params["CopySource"],
             "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
         )
-    if query not in ("", records.NULL_VERSION):
-        raise bad_argument("versionId", query, "Invalid version id specified")
-    return bucket, key
+    return bucket, key, _known_form(version_id) if version_id else None
 
 
 def copy_conditions(params: Mapping[str, Any], now_ms: int) -> conditions.Conditions:
@@ -361,11 +360,9 @@ def quoted(etag: str) -> str:
     return f'"{etag}"'
 
 
-def version_reply(version: records.Version) -> Result:
-    """Show the version id, unless the bucket has no versioning."""
-    if version.version_id == records.NULL_VERSION:
-        return {}
-    return {"VersionId": version.version_id}
+def version_reply(version: records.Version, bucket: records.Bucket) -> Result:
+    """Show the version id, unless the bucket never had versions."""
+    return {"VersionId": version.version_id} if bucket.versioning else {}
 
 
 def delete_conditions(params: Mapping[str, Any]) -> conditions.Conditions:
@@ -454,15 +451,27 @@ def open_token(token: str) -> str:
     return text
 
 
-def check_version(params: Mapping[str, Any]) -> None:
-    """Refuse a read of a version that cannot exist.
+def version_id(params: Mapping[str, Any]) -> str | None:
+    """Read which version is meant; None for the current one.
 
     Raises:
-        Refused: another version than the one that every object has.
+        Refused: no version can have this id.
     """
-    version_id = params.get("VersionId")
-    if version_id not in (None, records.NULL_VERSION):
+    named: str | None = params.get("VersionId")
+    return None if named is None else _known_form(named)
+
+
+def _known_form(version_id: str) -> str:
+    if not version_id:
+        raise bad_argument("versionId", "", "Version id cannot be the empty string")
+    if not is_version_id(version_id):
         raise bad_argument("versionId", version_id, "Invalid version id specified")
+    return version_id
+
+
+def is_version_id(text: str) -> bool:
+    """Whether a version could have this id."""
+    return text == records.NULL_VERSION or _VERSION_ID.fullmatch(text) is not None
 
 
 def refuse_unserved(params: Mapping[str, Any], unserved: Mapping[str, str]) -> None:

@@ -46,6 +46,10 @@ FAULTS: Final[dict[str, tuple[int, str]]] = {
     "BucketNotEmpty": (409, "The bucket you tried to delete is not empty"),
     "EntityTooLarge": (400, "Your proposed upload exceeds the maximum allowed size"),
     "EntityTooSmall": (400, "Your proposed upload is smaller than the minimum allowed size"),
+    "IllegalVersioningConfigurationException": (
+        400,
+        "The versioning configuration specified in the request is invalid.",
+    ),
     "IllegalLocationConstraintException": (
         400,
         (
@@ -273,7 +277,7 @@ DOMAIN: Final[dict[type[errors.StrongroomError], Callable[[Any], Refused]]] = {
     errors.BucketNotFound: lambda e: Refused("NoSuchBucket", BucketName=e.bucket),
     errors.ObjectNotFound: lambda e: Refused("NoSuchKey", Key=e.key),
     errors.VersionNotFound: lambda e: Refused("NoSuchVersion", Key=e.key, VersionId=e.version_id),
-    errors.IsDeleteMarker: lambda _: Refused("MethodNotAllowed"),
+    errors.IsDeleteMarker: lambda _: Refused("MethodNotAllowed", ResourceType="DeleteMarker"),
     # Copies look again, so this is told only where others keep overwriting the source.
     errors.SourceGone: lambda _: Refused("SlowDown"),
     errors.UploadNotFound: lambda e: Refused("NoSuchUpload", UploadId=e.upload_id),
@@ -390,15 +394,35 @@ NAMES_RESOURCE: Final = frozenset({"MethodNotAllowed", "PreconditionFailed", "In
 
 
 def extra_headers(error: Exception) -> message.Headers:
-    """Return the headers that a refusal carries besides its document: those of a 304."""
+    """Return the headers that a refusal carries besides its document.
+
+    Those of a 304, and those that tell of a delete marker (source: S3 user guide,
+    "Working with delete markers").
+    """
     if isinstance(error, conditions.NotModified):
         version = error.version
-        modified = datetime.fromtimestamp(version.modified_ms // 1000, UTC)
         return [
             (b"etag", b'"%s"' % version.etag.encode()),
-            (b"last-modified", format_datetime(modified, usegmt=True).encode()),
+            (b"last-modified", _http_date(version.modified_ms)),
+        ]
+    if isinstance(error, errors.ObjectNotFound) and error.marker_id is not None:
+        return _marker_headers(error.marker_id)
+    if isinstance(error, errors.IsDeleteMarker):
+        return [
+            *_marker_headers(error.version_id),
+            (b"last-modified", _http_date(error.modified_ms)),
+            (b"allow", b"DELETE"),
         ]
     return []
+
+
+def _marker_headers(version_id: str) -> message.Headers:
+    return [(b"x-amz-delete-marker", b"true"), (b"x-amz-version-id", version_id.encode())]
+
+
+def _http_date(milliseconds: int) -> bytes:
+    moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
+    return format_datetime(moment, usegmt=True).encode()
 
 
 def refusal(error: Exception) -> Refused:

@@ -75,7 +75,7 @@ async def _add_owners(
 def _page(
     params: dict[str, Any],
     shown: Callable[[str], str],
-    page: records.ObjectPage | records.UploadPage,
+    page: records.ObjectPage | records.VersionPage | records.UploadPage,
 ) -> Result:
     """Return what every listing says of its page."""
     reply: Result = {
@@ -153,7 +153,6 @@ async def list_objects_v2(call: Call) -> Result:
 
 @operation("ListObjectVersions", action=Action.LIST_BUCKET_VERSIONS)
 async def list_object_versions(call: Call) -> Result:
-    """List versions: without versioning, every object has one, named `null`."""
     params = call.params
     shown = _encoder(params)
     limit = facets.page_size(params, "MaxKeys", "max-keys", MAX_KEYS)
@@ -165,27 +164,41 @@ async def list_object_versions(call: Call) -> Result:
             id_marker,
             "A version-id marker cannot be specified without a key marker.",
         )
-    page = await services.of(call).listing.objects(
-        call.place.name, prefix=prefix, delimiter=delimiter, after=key_marker, limit=limit
+    page = await services.of(call).listing.versions(
+        call.place.name,
+        prefix=prefix,
+        delimiter=delimiter,
+        after=(key_marker, id_marker),
+        limit=limit,
     )
     entries = _entries(page.versions, shown)
     await _add_owners(call, entries, page.versions)
-    for entry, version in zip(entries, page.versions, strict=True):
-        entry["VersionId"], entry["IsLatest"] = version.version_id, True
+    for entry, version, newest in zip(entries, page.versions, page.latest, strict=True):
+        entry["VersionId"], entry["IsLatest"] = version.version_id, newest
+    marked = [version.is_marker for version in page.versions]
     reply: Result = {
         "Name": call.place.name,
         "Prefix": shown(prefix),
         "KeyMarker": shown(key_marker),
         "VersionIdMarker": id_marker,
         "MaxKeys": limit,
-        "Versions": entries,
+        "Versions": [entry for entry, marker in zip(entries, marked, strict=True) if not marker],
+        "DeleteMarkers": [
+            {name: entry[name] for name in _MARKER_MEMBERS}
+            for entry, marker in zip(entries, marked, strict=True)
+            if marker
+        ],
         **_page(params, shown, page),
     }
     if page.next_after is not None:
-        reply["NextKeyMarker"] = shown(page.next_after)
-        if page.versions and page.versions[-1].key == page.next_after:
-            reply["NextVersionIdMarker"] = page.versions[-1].version_id
+        next_key, next_id = page.next_after
+        reply["NextKeyMarker"] = shown(next_key)
+        if next_id:
+            reply["NextVersionIdMarker"] = next_id
     return reply
+
+
+_MARKER_MEMBERS: Final = ("Key", "VersionId", "IsLatest", "LastModified", "Owner")
 
 
 @operation("ListMultipartUploads", action=Action.LIST_BUCKET_MULTIPART_UPLOADS)

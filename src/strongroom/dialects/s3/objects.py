@@ -66,13 +66,14 @@ async def put_object(call: Call) -> Result:
     version = found.version
     return {
         "ETag": facets.quoted(version.etag),
-        **facets.version_reply(version),
+        **facets.version_reply(version, call.place),
         **facets.checksum_reply(found.head.checksums, found.head.checksum_type),
         **modes.reply(found.protection, params),
     }
 
 
-def _found(found: objects.Found, params: dict[str, Any]) -> Result:
+def _found(found: objects.Found, call: Call) -> Result:
+    params = call.params
     version, head = found.version, found.head
     reply: Result = {
         "AcceptRanges": "bytes",
@@ -80,7 +81,7 @@ def _found(found: objects.Found, params: dict[str, Any]) -> Result:
         "ETag": facets.quoted(version.etag),
         **facets.content_reply(head.content, head.metadata),
         **modes.reply(found.protection, params),
-        **facets.version_reply(version),
+        **facets.version_reply(version, call.place),
     }
     if found.tags:
         reply["TagCount"] = found.tags
@@ -105,9 +106,8 @@ def _extent(params: dict[str, Any]) -> stored_facets.Extent | None:
     """Read which bytes are wanted; None for all.
 
     Raises:
-        Refused: range and part number at once, or a version that cannot exist.
+        Refused: range and part number at once.
     """
-    facets.check_version(params)
     if "PartNumber" not in params:
         return facets.byte_range(params.get("Range"))
     if "Range" in params:
@@ -142,12 +142,13 @@ async def get_object(call: Call) -> Result:
     opened = await services.of(call).objects.get(
         call.place.name,
         params["Key"],
+        facets.version_id(params),
         customer=facets.customer_key(params, writing=False),
         caller=modes.caller(call.principal),
         extent=extent,
         when=facets.read_conditions(params),
     )
-    reply = _found(opened.found, params)
+    reply = _found(opened.found, call)
     size = opened.found.version.size
     _add_extent(reply, opened.start, opened.end, size, partial=extent is not None)
     reply["Body"] = opened.pieces
@@ -161,12 +162,13 @@ async def head_object(call: Call) -> Result:
     found = await services.of(call).objects.head(
         call.place.name,
         params["Key"],
+        facets.version_id(params),
         customer=facets.customer_key(params, writing=False),
         caller=modes.caller(call.principal),
         extent=extent,
         when=facets.read_conditions(params),
     )
-    reply = _found(found, params)
+    reply = _found(found, call)
     size = found.version.size
     start, end = extent.resolve(size, found.head.visible_parts) if extent else (0, size)
     _add_extent(reply, start, end, size, partial=extent is not None)
@@ -187,7 +189,6 @@ def _reads_attributes(params: Mapping[str, Any]) -> Sequence[Need]:
 )
 async def get_object_attributes(call: Call) -> Result:
     params = call.params
-    facets.check_version(params)
     wanted = set(params["ObjectAttributes"])
     if not wanted or not wanted <= _ATTRIBUTES:
         raise Refused("InvalidArgument", "Invalid attribute name specified.")
@@ -196,11 +197,12 @@ async def get_object_attributes(call: Call) -> Result:
         params["Key"],
         facets.customer_key(params, writing=False),
         modes.caller(call.principal),
+        facets.version_id(params),
     )
     version, head = found.version, found.head
     reply: Result = {
         "LastModified": facets.moment(version.modified_ms),
-        **facets.version_reply(version),
+        **facets.version_reply(version, call.place),
     }
     if "ETag" in wanted:
         reply["ETag"] = version.etag
@@ -251,18 +253,22 @@ def _parts(
 async def delete_object(call: Call) -> Result:
     params = call.params
     facets.refuse_unserved(params, {"MFA": "x-amz-mfa"})
-    version_id = params.get("VersionId")
-    if version_id not in (None, "null"):
-        raise Refused(
-            "InvalidArgument",
-            "Invalid version id specified",
-            ArgumentName="versionId",
-            ArgumentValue=version_id,
-        )
-    await services.of(call).objects.delete(
-        call.place.name, params["Key"], when=facets.delete_conditions(params)
+    version_id = facets.version_id(params)
+    deleted = await services.of(call).objects.delete(
+        call.place.name,
+        params["Key"],
+        version_id,
+        owner=call.principal.user_id,
+        when=facets.delete_conditions(params),
     )
-    return {}
+    if deleted.marker is not None:
+        return {"DeleteMarker": True, "VersionId": deleted.marker.version_id}
+    if version_id is None or not call.place.versioning:
+        return {}
+    reply: Result = {"VersionId": version_id}
+    if deleted.gone is not None and deleted.gone.is_marker:
+        reply["DeleteMarker"] = True
+    return reply
 
 
 def _judged_one_by_one(_params: Mapping[str, Any]) -> Sequence[Need]:
@@ -276,6 +282,7 @@ def _judged_one_by_one(_params: Mapping[str, Any]) -> Sequence[Need]:
     body=Body.DOCUMENT,
 )
 async def delete_objects(call: Call) -> Result:
+    facets.refuse_unserved(call.params, {"MFA": "x-amz-mfa"})
     wanted = call.params.get("Delete", {})
     entries = wanted.get("Objects", [])
     if not 1 <= len(entries) <= MAX_DELETES or any(not entry.get("Key") for entry in entries):
@@ -290,13 +297,24 @@ async def delete_objects(call: Call) -> Result:
             named["VersionId"] = version_id
         try:
             await call.judge.require(Need(Action.DELETE_OBJECT, key, version_id=version_id))
-            if version_id not in (None, "null"):
+            if version_id is not None and not facets.is_version_id(version_id):
                 raise errors.VersionNotFound(call.place.name, key, version_id)
-            await store.delete(call.place.name, key, when=facets.delete_conditions(entry))
+            deleted = await store.delete(
+                call.place.name,
+                key,
+                version_id,
+                owner=call.principal.user_id,
+                when=facets.delete_conditions(entry),
+            )
         except (Refused, errors.StrongroomError) as error:
             refusal = faults.refusal(error)
             text = refusal.message or faults.FAULTS[refusal.code][1]
             return {**named, "Code": refusal.code, "Message": text}
+        marker = deleted.marker
+        if marker is None and deleted.gone is not None and deleted.gone.is_marker:
+            marker = deleted.gone
+        if marker is not None:
+            named |= {"DeleteMarker": True, "DeleteMarkerVersionId": marker.version_id}
         return named
 
     results = await asyncio.gather(*map(delete, entries))

@@ -19,6 +19,7 @@ from strongroom.dialects.s3 import (
     posting,
     settings,
     tagging,
+    versioning,
 )
 from strongroom.wire import binding, model
 
@@ -38,6 +39,7 @@ HANDLERS: Final = operation.collect(
     posting,
     settings,
     tagging,
+    versioning,
 )
 
 _LATER = "not in this release"

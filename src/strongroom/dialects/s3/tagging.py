@@ -30,25 +30,32 @@ def _needs(params: Mapping[str, Any]) -> Sequence[Need]:
 )
 async def put_object_tagging(call: Call) -> Result:
     params = call.params
-    facets.check_version(params)
+    version_id = facets.version_id(params)
     if "Tagging" not in params:
         raise Refused("MissingRequestBodyError")
     found = tags.of_document(params["Tagging"])
-    await services.of(call).objects.set_tags(call.place.name, params["Key"], found)
-    return {}
+    return await _set(call, found, version_id)
 
 
 @operation("GetObjectTagging", action=Action.GET_OBJECT_TAGGING)
 async def get_object_tagging(call: Call) -> Result:
     params = call.params
-    facets.check_version(params)
-    found = await services.of(call).objects.tags(call.place.name, params["Key"])
-    return {"TagSet": [{"Key": name, "Value": value} for name, value in sorted(found.items())]}
+    version, found = await services.of(call).objects.tags(
+        call.place.name, params["Key"], facets.version_id(params)
+    )
+    return {
+        "TagSet": [{"Key": name, "Value": value} for name, value in sorted(found.items())],
+        **facets.version_reply(version, call.place),
+    }
 
 
 @operation("DeleteObjectTagging", action=Action.DELETE_OBJECT_TAGGING)
 async def delete_object_tagging(call: Call) -> Result:
-    params = call.params
-    facets.check_version(params)
-    await services.of(call).objects.set_tags(call.place.name, params["Key"], {})
-    return {}
+    return await _set(call, {}, facets.version_id(call.params))
+
+
+async def _set(call: Call, found: dict[str, str], version_id: str | None) -> Result:
+    version = await services.of(call).objects.set_tags(
+        call.place.name, call.params["Key"], found, version_id
+    )
+    return facets.version_reply(version, call.place)
