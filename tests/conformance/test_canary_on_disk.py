@@ -175,6 +175,27 @@ class Play:
         self.ask("GET", "/attic?encryption", status=200)
         self.ask("DELETE", "/attic?encryption", status=204)
 
+    def versions(self):
+        document = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+        headers = self.key.headers() | {"Content-MD5": md5(document)}
+        self.ask("PUT", "/vault", status=200)
+        self.ask("PUT", "/vault?versioning", headers, document, status=200)
+        self.ask("GET", "/vault?versioning", status=200)
+        first, second = (
+            self.ask("PUT", "/vault/small", body=body, status=200).headers["x-amz-version-id"]
+            for body in (b"first", b"second")
+        )
+        gone = self.ask("DELETE", "/vault/small", status=204).headers["x-amz-version-id"]
+        place = "/vault/small?versionId="
+        assert self.ask("GET", place + first, status=200).body == b"first"
+        self.ask("GET", place + first, self.other.headers(), status=403)
+        self.ask("GET", place + gone, status=405)
+        self.ask("GET", "/vault/small", status=404)
+        self.ask("GET", "/vault?versions", status=200)
+        source = {"x-amz-copy-source": place + first} | self.key.headers(COPY)
+        self.ask("PUT", "/vault/small", source | self.key.headers(), status=200)
+        self.ask("DELETE", place + second, status=204)
+
     def acls(self):
         own = self.key.headers() | {"x-amz-acl": "bucket-owner-full-control"}
         public = self.key.headers() | {"x-amz-acl": "public-read"}
@@ -397,7 +418,7 @@ class Play:
     def run(self):
         for act in (
             *(self.plain_use, self.tags, self.documents, self.bucket_encryption, self.acls),
-            *(self.policies, self.copies, self.parts),
+            *(self.versions, self.policies, self.copies, self.parts),
             *(self.mistakes, self.signatures, self.queries, self.plain_http, self.breaks),
             self.forms,
         ):
