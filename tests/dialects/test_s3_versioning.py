@@ -283,8 +283,9 @@ def test_a_version_is_deleted_for_good_and_twice_without_harm(versioned):
 def test_suspended_the_null_version_is_overwritten_and_marked_and_the_others_stay(versioned):
     kept = versioned.put(b"kept")
     versioned.switch("Suspended")
-    assert versioned.put(b"null") == "null"
-    assert versioned.put(b"null again") == "null"
+    assert versioned.put(b"null") is None
+    assert versioned.put(b"null again") is None
+    assert versioned.call("head_object")["VersionId"] == "null"
 
     assert versioned.stack() == (["null", kept], [])
     marker = versioned.delete()
@@ -361,6 +362,12 @@ def test_a_deletion_is_judged_by_what_it_would_delete(versioned):
     ] == (412, "PreconditionFailed")
     versioned.call("delete_object", VersionId=old["VersionId"], IfMatch=old["ETag"])
     assert versioned.call("delete_object", IfMatch=new["ETag"])["DeleteMarker"]
+    assert versioned.refused("delete_object", IfMatch=new["ETag"])[:2] == (
+        412,
+        "PreconditionFailed",
+    )
+    assert "DeleteMarker" not in versioned.call("delete_object", "nothing", IfMatch=new["ETag"])
+    assert versioned.stack("nothing") == ([], [])
 
 
 # Tags and attributes

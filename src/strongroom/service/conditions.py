@@ -104,6 +104,11 @@ class Conditions:
 
         return check
 
+    @property
+    def is_of_deletion(self) -> bool:
+        """Whether there is any condition that a deletion looks at."""
+        return (self.if_match, self.if_size, self.if_modified_at_ms) != (None, None, None)
+
     def check_delete(self, current: records.Version | None) -> None:
         """Return if this version may be deleted; what is gone already, may.
 

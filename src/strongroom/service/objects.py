@@ -435,12 +435,19 @@ class Objects:
         """Delete a version for good, or the object if none is named.
 
         An object in a bucket with versions is hidden behind a delete marker, which
-        belongs to `owner`. That there was nothing to delete is no failure.
+        belongs to `owner`. That there was nothing to delete is no failure; under a
+        condition it is not marked either.
 
         Raises:
             BucketNotFound: there is no such bucket.
             PreconditionFailed: a condition does not hold.
         """
+
+        def guard(newest: records.Version | None) -> None:
+            when.check_delete(newest)
+            if newest is None and when.is_of_deletion:
+                raise _NothingThere
+
         marker: records.Version | None = None
         if version_id is None:
             marker = records.delete_marker(
@@ -450,7 +457,10 @@ class Objects:
                 owner=owner,
                 modified_ms=self._clock_ms(),
             )
-            gone, marker = await self._catalog.delete_object(marker, when.check_delete)
+            try:
+                gone, marker = await self._catalog.delete_object(marker, guard)
+            except _NothingThere:
+                return Deleted(None, None)
         else:
             gone = await self._catalog.delete_version(
                 bucket, key, when.check_delete, version_id=version_id
@@ -458,6 +468,10 @@ class Objects:
         if gone is not None:
             self._displaced()
         return Deleted(gone, marker)
+
+
+class _NothingThere(Exception):
+    """Calls off the deletion of an object that never was."""
 
 
 class Pieces:

@@ -133,7 +133,7 @@ async def copy_object(call: Call) -> Result:
             "LastModified": facets.moment(version.modified_ms),
             **facets.checksum_reply(found.head.checksums, found.head.checksum_type),
         },
-        **facets.version_reply(version, call.place),
+        **facets.written_reply(version.version_id),
         **_source_reply(copied),
         **modes.reply(found.protection, params),
     }

@@ -173,7 +173,7 @@ async def complete_multipart_upload(call: Call) -> Result:
         "Bucket": call.place.name,
         "Key": params["Key"],
         "ETag": facets.quoted(done.etag),
-        **({"VersionId": done.version_id} if call.place.versioning else {}),
+        **facets.written_reply(done.version_id),
         **facets.checksum_reply(done.checksums, done.checksum_type, len(parts)),
     }
     if done.protection.mode != sources.CUSTOMER_MODE:

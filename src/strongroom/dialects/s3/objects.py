@@ -66,7 +66,7 @@ async def put_object(call: Call) -> Result:
     version = found.version
     return {
         "ETag": facets.quoted(version.etag),
-        **facets.version_reply(version, call.place),
+        **facets.written_reply(version.version_id),
         **facets.checksum_reply(found.head.checksums, found.head.checksum_type),
         **modes.reply(found.protection, params),
     }
