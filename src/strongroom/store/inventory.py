@@ -86,7 +86,10 @@ class Inventory(Protocol):
         ...
 
     def entries(self, bucket: str | None = None, prefix: str = "") -> Iterator[Entry]:
-        """Yield versions in the order of bucket, key and age: all, or those of a prefix.
+        """Yield versions, without delete markers: all, or those of a prefix.
+
+        By bucket; in a bucket first what a listing of objects shows, then the rest, each
+        by key and from the newest on.
 
         Raises:
             BucketNotFound: `bucket` is not there.

@@ -14,10 +14,10 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from strongroom.store import inventory, records
-from strongroom.store.sqlite import connection, reads, rows, schema
+from strongroom.store.sqlite import connection, reads, rows, schema, stacks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 EXAMPLES = 3
@@ -26,13 +26,15 @@ EXAMPLES = 3
 _TOLD = 20
 """Lines of SQLite's own check; after so many the file is beyond mending anyway."""
 
-_BEFORE_ALL = (-1, b"", 0)
+_BEFORE_ALL = (-1, 0, b"", 0)
+_LEAST = -(2**63)
+"""No `seq` lies before that."""
 
 _BLOB_ID = "lower(hex(blob_id))"
 
 RULES = {
     "versions without an envelope": (
-        "SELECT version_id FROM versions WHERE envelope_id NOT IN"
+        "SELECT version_id FROM versions WHERE mode <> '' AND envelope_id NOT IN"
         " (SELECT envelope_id FROM envelopes)"
     ),
     "envelopes without a version": (
@@ -40,7 +42,21 @@ RULES = {
         " (SELECT envelope_id FROM versions)"
     ),
     "envelopes of more than one version": (
-        "SELECT envelope_id FROM versions GROUP BY envelope_id HAVING count(*) > 1"
+        "SELECT envelope_id FROM versions WHERE mode <> '' GROUP BY envelope_id HAVING count(*) > 1"
+    ),
+    "delete markers with an envelope": (
+        f"SELECT version_id FROM versions WHERE mode = '' AND envelope_id <> {stacks.NO_ENVELOPE}"
+    ),
+    "versions in the wrong range": (
+        "SELECT version_id FROM versions v WHERE hidden <> (mode = '' OR EXISTS (SELECT 1 FROM"
+        " versions n WHERE n.bucket_id = v.bucket_id AND n.hidden = 0 AND n.key = v.key"
+        " AND n.seq < v.seq) OR EXISTS (SELECT 1 FROM versions n WHERE n.bucket_id = v.bucket_id"
+        " AND n.hidden = 1 AND n.key = v.key AND n.seq < v.seq))"
+    ),
+    "versions of a key with one id": (
+        "SELECT version_id FROM versions v WHERE hidden = 1 AND EXISTS (SELECT 1 FROM versions n"
+        " WHERE n.bucket_id = v.bucket_id AND n.hidden = 0 AND n.key = v.key"
+        " AND n.version_id = v.version_id)"
     ),
     "envelopes without a body": (
         "SELECT envelope_id FROM envelopes WHERE body_id NOT IN (SELECT body_id FROM bodies)"
@@ -71,8 +87,8 @@ RULES = {
     ),
     "buckets whose objects are miscounted": (
         "SELECT b.name FROM buckets b JOIN tallies t ON t.bucket_id = b.bucket_id WHERE"
-        " t.objects <> (SELECT count(DISTINCT key) FROM versions v"
-        " WHERE v.bucket_id = b.bucket_id)"
+        " t.objects <> (SELECT count(*) FROM versions v"
+        " WHERE v.bucket_id = b.bucket_id AND v.hidden = 0)"
     ),
     "versions without a bucket": (
         "SELECT version_id FROM versions WHERE bucket_id NOT IN (SELECT bucket_id FROM buckets)"
@@ -117,7 +133,7 @@ class SqliteInventory:
     def totals(self) -> inventory.Totals:
         """See the port."""
         with self._reading() as conn:
-            (versions,) = conn.execute("SELECT count(*) FROM versions").fetchone()
+            (versions,) = conn.execute("SELECT count(*) FROM versions WHERE mode <> ''").fetchone()
             blobs, size = conn.execute(
                 "SELECT count(*), total(size) FROM (SELECT size FROM blobs UNION ALL"
                 " SELECT blob_size FROM parts)"
@@ -141,32 +157,40 @@ class SqliteInventory:
 
     def entries(self, bucket: str | None = None, prefix: str = "") -> Iterator[inventory.Entry]:
         """See the port."""
-        only: int | None = None
-        at: tuple[Any, ...] = _BEFORE_ALL
-        if bucket is not None:
-            with self._reading() as conn:
-                only = reads.find_bucket(conn, bucket)
-            # No `seq` lies before that.
-            at = (only, prefix.encode(), -(2**63))
+        if bucket is None:
+            yield from self._walk(_BEFORE_ALL, lambda _row: True)
+            return
+        with self._reading() as conn:
+            only = reads.find_bucket(conn, bucket)
+        start = prefix.encode()
+        for hidden in (0, 1):
+            yield from self._walk(
+                (only, hidden, start, _LEAST),
+                lambda row, hidden=hidden: (  # type: ignore[misc] # it is told what row is
+                    row[:2] == (only, hidden) and _bytes(row[2]).startswith(start)
+                ),
+            )
+
+    def _walk(
+        self, at: tuple[Any, ...], belongs: Callable[[rows.Row], bool]
+    ) -> Iterator[inventory.Entry]:
+        """Yield versions behind a place, in the order of the table, as long as they belong."""
         while True:
             with self._reading() as conn:
                 row = conn.execute(
-                    f"SELECT v.bucket_id, v.key, v.seq, b.name, {rows.VERSION}, e.envelope,"
-                    " e.marks, e.body_id, o.refs, o.record FROM versions v"
+                    f"SELECT v.bucket_id, v.hidden, v.key, v.seq, b.name, {rows.VERSION},"
+                    " e.envelope, e.marks, e.body_id, o.refs, o.record FROM versions v"
                     " LEFT JOIN buckets b ON b.bucket_id = v.bucket_id"
                     " LEFT JOIN envelopes e ON e.envelope_id = v.envelope_id"
                     " LEFT JOIN bodies o ON o.body_id = e.body_id"
-                    " WHERE (v.bucket_id, v.key, v.seq) > (?, ?, ?)"
-                    " ORDER BY v.bucket_id, v.key, v.seq LIMIT 1",
+                    " WHERE (v.bucket_id, v.hidden, v.key, v.seq) > (?, ?, ?, ?)"
+                    " AND v.mode <> ''"
+                    " ORDER BY v.bucket_id, v.hidden, v.key, v.seq LIMIT 1",
                     at,
                 ).fetchone()
-                if row is None:
+                if row is None or not belongs(row):
                     return
-                at = row[:3]
-                if only is not None and (
-                    row[0] != only or not _bytes(row[1]).startswith(prefix.encode())
-                ):
-                    return
+                at = row[:4]
                 blobs = conn.execute(
                     "SELECT blob_id, size, place FROM blobs WHERE body_id = ? ORDER BY ordinal",
                     (row[-3],),
@@ -238,7 +262,7 @@ class SqliteInventory:
 
 
 def _entry(row: rows.Row, blobs: Sequence[rows.Row]) -> inventory.Entry:
-    _, key, _, bucket, *columns, envelope, marks, body_id, refs, record = row
+    _, _, key, _, bucket, *columns, envelope, marks, body_id, refs, record = row
     place = inventory.Place(bucket or "", _text(key), str(columns[1]))
     return inventory.Entry(
         place=place,
