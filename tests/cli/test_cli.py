@@ -5,7 +5,11 @@ import os
 import subprocess
 import sys
 
+import click
+import click.testing
 import pytest
+
+from strongroom import cli
 
 
 def test_help_names_every_option_that_is_served_and_its_variable(run):
@@ -195,3 +199,31 @@ def test_doctor_fails_where_something_does(run, store):
 
     assert told.exit_code == 1
     assert f"chmod 600 {store}/master.key" in told.stdout
+
+
+def test_every_command_is_found_under_its_name_and_says_what_it_does():
+    context = click.Context(cli.main)
+
+    for name in cli.COMMANDS:
+        command = cli.main.get_command(context, name)
+        assert command.name == name
+        assert command.hidden or command.get_short_help_str()
+
+
+def test_a_command_that_does_not_exist_is_a_usage_error():
+    outcome = click.testing.CliRunner().invoke(cli.main, ["sing"])
+
+    assert outcome.exit_code == 2
+    assert "No such command 'sing'" in outcome.output
+
+
+def test_asking_for_the_version_does_not_load_the_server():
+    code = (
+        "import sys; from strongroom import cli; cli.main(['version'], standalone_mode=False);"
+        "print([name for name in ('granian', 'alembic', 'boto3', 'awscrt') if name in sys.modules])"
+    )
+    printed = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+
+    assert printed.splitlines()[-1] == "[]"

@@ -136,7 +136,7 @@ def serve(**options: Any) -> None:
 
 
 @click.command(_WORK, hidden=True)
-def work() -> None:
+def serve_worker() -> None:
     """Serve as one of several processes; settings come by standard input."""
     with failures.told():
         from strongroom.server import build, workers  # noqa: PLC0415
