@@ -1,7 +1,7 @@
-"""Vendor the wire model of S3 from the botocore that is installed.
+"""Vendor the wire models of S3 and KMS from the botocore that is installed.
 
-    python tools/refresh_models.py            write src/strongroom/dialects/s3/model.json
-    python tools/refresh_models.py --check    say whether that file is what would be written
+    python tools/refresh_models.py            write src/strongroom/dialects/{s3,kms/aws}/model.json
+    python tools/refresh_models.py --check    say whether those files are what would be written
 
 The server's wire format must not change with somebody's upgrade of botocore, so
 the facts live in our tree, without their documentation. Every trait that the
@@ -26,6 +26,9 @@ import botocore
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TARGET = ROOT / "src/strongroom/dialects/s3/model.json"
 SOURCE = "data/s3/2006-03-01/service-2.json.gz"
+KMS_TARGET = ROOT / "src/strongroom/dialects/kms/aws/model.json"
+KMS_SOURCE = "data/kms/2014-11-01/service-2.json.gz"
+MODELS = {TARGET: SOURCE, KMS_TARGET: KMS_SOURCE}
 
 KEPT = {
     "operation": {"deprecated", "errors", "http", "httpChecksum", "input", "name", "output"},
@@ -46,8 +49,11 @@ DROPPED = {
         "alias", "auth", "authtype", "documentation", "documentationUrl", "endpoint",
         "staticContextParams", "unsignedPayload",
     },
-    "shape": {"box", "documentation", "synthetic"},
-    "member": {"box", "contextParam", "documentation", "hostLabel", "idempotencyToken"},
+    "shape": {"box", "deprecated", "deprecatedMessage", "documentation", "fault", "synthetic"},
+    "member": {
+        "box", "contextParam", "deprecatedMessage", "documentation", "hostLabel",
+        "idempotencyToken",
+    },
 }  # fmt: skip
 
 
@@ -79,7 +85,7 @@ def strip_shape(name: str, shape: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def render(model: dict[str, Any], version: str) -> str:
+def render(model: dict[str, Any], version: str, file: str = SOURCE) -> str:
     """Return the text of `model.json` for a botocore model."""
 
     def line(value: Any) -> str:
@@ -91,7 +97,7 @@ def render(model: dict[str, Any], version: str) -> str:
     source = {
         "package": "botocore",
         "version": version,
-        "file": f"botocore/{SOURCE}",
+        "file": f"botocore/{file}",
         "license": "Apache-2.0",
         "api": model["metadata"]["apiVersion"],
     }
@@ -106,10 +112,10 @@ def render(model: dict[str, Any], version: str) -> str:
     )
 
 
-def installed() -> str:
+def installed(file: str = SOURCE) -> str:
     """Return the text of `model.json` for the installed botocore."""
-    packed = pathlib.Path(botocore.__file__).parent / SOURCE
-    return render(json.loads(gzip.decompress(packed.read_bytes())), botocore.__version__)
+    packed = pathlib.Path(botocore.__file__).parent / file
+    return render(json.loads(gzip.decompress(packed.read_bytes())), botocore.__version__, file)
 
 
 def drift(old: str, new: str) -> list[str]:
@@ -136,17 +142,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="report drift, write nothing")
     checking = parser.parse_args(arguments).check
-    new = installed()
-    old = TARGET.read_text(encoding="utf-8") if TARGET.exists() else None
-    if not checking:
-        TARGET.write_text(new, encoding="utf-8")
-        print(f"wrote {TARGET.relative_to(ROOT)}, {len(new.encode()):,} bytes")
-        return 0
-    if old == new:
-        return 0
-    lines = ["the file is missing"] if old is None else drift(old, new)
-    print("\n".join(lines or ["same facts, other bytes"]), file=sys.stderr)
-    return 1
+    status = 0
+    for target, file in MODELS.items():
+        new = installed(file)
+        old = target.read_text(encoding="utf-8") if target.exists() else None
+        if not checking:
+            target.write_text(new, encoding="utf-8")
+            print(f"wrote {target.relative_to(ROOT)}, {len(new.encode()):,} bytes")
+        elif old != new:
+            lines = ["the file is missing"] if old is None else drift(old, new)
+            print("\n".join(lines or ["same facts, other bytes"]), file=sys.stderr)
+            status = 1
+    return status
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ class Strongroom:
             goes with `stop`.
         http: listen on plain HTTP too.
         metrics: listen for metrics and health too.
+        kms: serve the key management service too.
         args: further arguments of `strongroom serve`.
         env: further variables; those of this process named `STRONGROOM_*` are not passed on.
         command: what to run instead of `strongroom serve`.
@@ -63,6 +64,7 @@ class Strongroom:
         durable: bool = False,
         http: bool = False,
         metrics: bool = False,
+        kms: bool = False,
         args: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         command: Sequence[str] = (sys.executable, "-m", "strongroom.cli", "serve"),
@@ -76,6 +78,7 @@ class Strongroom:
         self._options = [
             *(("--http-listen", "127.0.0.1:0") if http else ()),
             *(("--metrics-listen", "127.0.0.1:0") if metrics else ()),
+            *(("--kms-listen", "127.0.0.1:0") if kms else ()),
             *args,
         ]
         self._env = dict(env or {})
@@ -153,6 +156,15 @@ class Strongroom:
         return self._urls["http"]
 
     @property
+    def kms_url(self) -> str:
+        """The key management service.
+
+        Raises:
+            KeyError: it is off.
+        """
+        return self._urls["kms"]
+
+    @property
     def metrics_url(self) -> str:
         """Metrics and health.
 
@@ -198,7 +210,7 @@ class Strongroom:
         """Return a boto3 client of this server, as root unless keys are given.
 
         Args:
-            service: name of the service.
+            service: name of the service; `kms` where the server was told to serve it.
             kwargs: passed on to `boto3.client`, in place of what is set here. A
                 `config` is merged with path-style addressing.
         """
@@ -209,7 +221,7 @@ class Strongroom:
         if "config" in kwargs:
             config = config.merge(kwargs.pop("config"))
         settings = {
-            "endpoint_url": self.endpoint_url,
+            "endpoint_url": self.kms_url if service == "kms" else self.endpoint_url,
             "verify": self.ca_bundle,
             "region_name": "us-east-1",
             "aws_access_key_id": self.access_key,

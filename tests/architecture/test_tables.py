@@ -7,6 +7,10 @@ import re
 import pytest
 
 from strongroom import errors
+from strongroom.dialects.kms.alibaba import dialect as kms_alibaba
+from strongroom.dialects.kms.alibaba import faults as kms_alibaba_faults
+from strongroom.dialects.kms.aws import faults as kms_faults
+from strongroom.dialects.kms.aws import protocol as kms_protocol
 from strongroom.dialects.s3 import faults, protocol
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -53,6 +57,26 @@ def test_the_tree_of_errors_is_drawn_as_it_is():
 @pytest.mark.parametrize("name", leaves())
 def test_every_domain_error_has_a_fault_of_its_own(name):
     assert getattr(errors, name) in faults.DOMAIN
+
+
+@pytest.mark.parametrize("name", [name for name in leaves() if name.startswith("Kms")])
+def test_every_error_of_the_kms_has_a_fault_where_the_kms_is_served(name):
+    kind = getattr(errors, name)
+    # Alibaba's dialect has neither signatures nor grants nor policies.
+    elsewhere = {"KmsNotVerified", "KmsInvalidGrant", "KmsMalformedPolicy"}
+
+    assert kind in kms_faults.DOMAIN
+    assert (kind in kms_alibaba_faults.DOMAIN) == (name not in elsewhere)
+
+
+def test_served_and_declined_operations_make_up_the_model_of_the_kms():
+    assert kms_protocol.HANDLERS.keys() & kms_protocol.DECLINED.keys() == set()
+    assert kms_protocol.HANDLERS.keys() | kms_protocol.DECLINED.keys() == (
+        kms_protocol.MODEL.operations.keys()
+    )
+    assert kms_alibaba.Alibaba.handlers.keys() <= {"GenerateDataKey", "Encrypt", "Decrypt"} | set(
+        kms_protocol.MODEL.operations
+    )
 
 
 def test_every_served_or_declined_operation_is_in_the_model():

@@ -256,7 +256,7 @@ def master_key():
 def server(master_key):
     """Serve on disk, over TLS and beside it in the clear; shared, so nobody stops it."""
     env = {"STRONGROOM_MASTER_KEY": master_key}
-    with Strongroom(durable=True, http=True, metrics=True, env=env) as running:
+    with Strongroom(durable=True, http=True, metrics=True, kms=True, env=env) as running:
         yield running
 
 

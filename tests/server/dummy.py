@@ -37,6 +37,9 @@ class Dummy:
             return message.Response(200, [], await self._reporter.metrics.scrape())
         return await self.handle(request)
 
+    async def kms(self, request):
+        return await self.handle(request)
+
     async def handle(self, request):
         name = request.raw_path.split(b"/")[1].decode()
         self._reporter.describe(request.request_id, operation=f"Dummy{name.title()}")

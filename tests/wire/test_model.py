@@ -82,6 +82,14 @@ def test_the_vendored_file_is_what_the_tool_writes_from_the_same_botocore(tool):
     assert vendored == tool.installed()
 
 
+def test_the_vendored_model_of_the_kms_is_what_the_tool_writes_too(tool):
+    vendored = tool.KMS_TARGET.read_text(encoding="utf-8")
+    if json.loads(vendored)["source"]["version"] != botocore.__version__:
+        pytest.skip("another botocore is installed; tools/refresh_models.py --check reports drift")
+
+    assert vendored == tool.installed(tool.KMS_SOURCE)
+
+
 def test_the_tool_says_nothing_when_nothing_has_drifted(tool):
     text = MODEL.read_text(encoding="utf-8")
 

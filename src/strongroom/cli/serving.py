@@ -44,12 +44,17 @@ config_option = click.option(
     " trusted proxy says that they came by HTTPS. [env: STRONGROOM_HTTP_LISTEN; default: off]",
 )
 @click.option(
+    "--kms-listen",
+    metavar="HOST:PORT",
+    help="The key management service over HTTPS, as AWS and Alibaba Cloud speak it."
+    " [env: STRONGROOM_KMS_LISTEN; default: off]",
+)
+@click.option(
     "--metrics-listen",
     metavar="HOST:PORT",
     help="Plain HTTP, metrics and health only. [env: STRONGROOM_METRICS_LISTEN; default: off]",
 )
 @click.option("--oss-listen", metavar="HOST:PORT", hidden=True)
-@click.option("--kms-listen", metavar="HOST:PORT", hidden=True)
 @click.option("--console-listen", metavar="HOST:PORT", hidden=True)
 @click.option(
     "--trusted-proxy",

@@ -44,7 +44,6 @@ READ_ACTIONS: Final = frozenset(
 
 GRANTABLE: Final = frozenset(
     {
-        "CreateGrant",
         "Decrypt",
         "DescribeKey",
         "Encrypt",
@@ -62,7 +61,8 @@ GRANTABLE: Final = frozenset(
         "VerifyMac",
     }
 )
-"""Source: AWS KMS API, GrantOperation, without DeriveSharedSecret."""
+"""Source: AWS KMS API, GrantOperation, without DeriveSharedSecret; CreateGrant,
+see `kms_keys.Keys.create_grant`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
 import re
 import uuid
 from dataclasses import dataclass
@@ -84,6 +85,11 @@ def state(key: kms.Key) -> str:
     if key.deletion_ms:
         return "PendingDeletion"
     return "Enabled" if key.enabled else "Disabled"
+
+
+def material_id(key_id: str, version: int) -> str:
+    """Return the name of a generation of a key's material: 64 hex digits, as AWS's have."""
+    return hashlib.sha256(f"{key_id} {version}".encode()).hexdigest()
 
 
 class Kms:

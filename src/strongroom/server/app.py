@@ -38,6 +38,10 @@ class App(Protocol):
         """
         ...
 
+    async def kms(self, request: message.Request) -> message.Response:
+        """Answer on the KMS listener; otherwise as `handle`."""
+        ...
+
     async def about(self, request: message.Request) -> message.Response:
         """Answer on the metrics listener: health and metrics, to whoever asks."""
         ...

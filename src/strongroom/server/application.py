@@ -12,6 +12,7 @@ from strongroom.server import metrics
 from strongroom.wire import message
 
 if TYPE_CHECKING:
+    from strongroom.dialects import pipeline
     from strongroom.server import background, build, observe
 
 LIVE: Final = b"/-/health/live"
@@ -82,7 +83,15 @@ class Application:
             and not self._core.dialect.is_signed(request)
         ):
             return _json(200, "live", with_body=request.method == "GET")
-        outcome = await self._core.s3.handle(request)
+        return self._answered(request, await self._core.s3.handle(request))
+
+    async def kms(self, request: message.Request) -> message.Response:
+        """Answer a request of the KMS listener."""
+        if request.raw_path in _OWN:
+            return await self._own(request)
+        return self._answered(request, await self._core.kms_listener.handle(request))
+
+    def _answered(self, request: message.Request, outcome: pipeline.Outcome) -> message.Response:
         self._reporter.describe(
             request.request_id,
             operation=outcome.operation,

@@ -19,7 +19,7 @@ from strongroom.crypto import secret
 from strongroom.dialects.s3 import cors, protocol, services
 from strongroom.dialects.s3 import dialect as s3_dialect
 from strongroom.keyring import kms, kms_sources, master, masters, sources
-from strongroom.server import application, background, files
+from strongroom.server import application, background, files, key_service
 from strongroom.service import (
     buckets,
     copying,
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from contextlib import AbstractContextManager
 
+    from strongroom.dialects.kms import listener
+    from strongroom.keyring import kms_keys
     from strongroom.server import observe
     from strongroom.server import settings as configuration
     from strongroom.store import blobs, catalog, records
@@ -58,6 +60,8 @@ COLLECTION_NAME = "collection.lock"
 """Held by whoever copies the store, so that nothing is removed meanwhile."""
 
 PURGE_INTERVAL_S = 3600.0
+TEND_KEYS_INTERVAL_S = 600.0
+"""How late a KMS key is rotated or deleted at most; both are due on a day, not a minute."""
 
 COLLECT_INTERVAL_S = 60.0
 """Doomed blobs are collected when a transaction dooms some; and at this interval, for those
@@ -81,6 +85,8 @@ class Core:
     collector: housekeeping.Collector
     threads: futures.ThreadPoolExecutor
     kms: kms.Kms
+    kms_keys: kms_keys.Keys
+    kms_listener: listener.Listener
 
     async def close(self) -> None:
         """Finish what is under way, then let go of everything."""
@@ -149,9 +155,10 @@ async def build(
     collector = core.collector
     collect = background.Job("collect", COLLECT_INTERVAL_S, collector.collect)
     purge = background.Job("purge", PURGE_INTERVAL_S, collector.purge)
+    tend = background.Job("tend-keys", TEND_KEYS_INTERVAL_S, core.kms_keys.tend)
     return application.Application(
         core,
-        background.Background([collect, purge], reporter),
+        background.Background([collect, purge, tend], reporter),
         reporter,
         collect=collect,
         sweep=background.Job("sweep", 0, collector.sweep),
@@ -393,4 +400,7 @@ async def assemble(
         clock_ms=clock_ms,
         report=report,
     )
-    return Core(catalog, blobs, people, dialect, s3, collector, threads, keys)
+    tended, listener = key_service.listen(
+        keys, people, region=region, clock_ms=clock_ms, report=report
+    )
+    return Core(catalog, blobs, people, dialect, s3, collector, threads, keys, tended, listener)

@@ -38,6 +38,8 @@ CERTIFICATE_CHECK_S = 24 * 3600.0
 _UMASK = 0o077
 METRICS = "metrics"
 """Name of the listener that answers about the server, and never about objects."""
+KMS = "kms"
+"""Name of the listener of the key management service."""
 
 
 class Builder(Protocol):
@@ -124,6 +126,8 @@ def bind(chosen: settings.Settings) -> list[listeners.Bound]:
         StartRefused: one of them cannot be used.
     """
     wanted = [("s3", chosen.listen, True)]
+    if chosen.kms_listen is not None:
+        wanted.append((KMS, chosen.kms_listen, True))
     if chosen.http_listen is not None:
         wanted.append(("http", chosen.http_listen, False))
     if chosen.metrics_listen is not None:
@@ -245,7 +249,7 @@ class Process:
         pair = self._renew()
         self._served = pair.cert.read_bytes()
         for bound in self._bounds:
-            handle = served.about if bound.name == METRICS else served.handle
+            handle = {METRICS: served.about, KMS: served.kms}.get(bound.name, served.handle)
             proxies = () if bound.secure else self._settings.trusted_proxies
 
             def make_adapter(

@@ -76,6 +76,7 @@ class Settings:
     data_dir_given: bool = False
     listen: Address = Address("127.0.0.1", 9000)
     http_listen: Address | None = None
+    kms_listen: Address | None = None
     metrics_listen: Address | None = None
     trusted_proxies: tuple[Network, ...] = ()
     tls_cert: Path | None = None
@@ -345,6 +346,7 @@ _ROWS: Sequence[_Row] = (
     _row("data_dir", _path),
     _row("listen", parse_address, may_be_off=False),
     _row("http_listen", parse_address),
+    _row("kms_listen", parse_address),
     _row("metrics_listen", parse_address),
     _Row(
         "trusted_proxies",
@@ -367,7 +369,6 @@ _ROWS: Sequence[_Row] = (
     _row("root_secret_key", parse_secret_key, keeps_empty=True),
     _row("master_key", parse_master_key, keeps_empty=True),
     _row("oss_listen", _text, unserved="the OSS dialect"),
-    _row("kms_listen", _text, unserved="the KMS dialects"),
     _row("console_listen", _text, unserved="the web console"),
     _row("database_url", _text, unserved="databases other than its own SQLite file"),
     _row("blob_url", _text, unserved="blobs outside the data directory"),
@@ -388,7 +389,7 @@ def dump(settings: Settings) -> bytes:
 def undump(raw: bytes) -> Settings:
     """Read what `dump` wrote."""
     table = json.loads(raw)
-    for name in ("listen", "http_listen", "metrics_listen"):
+    for name in ("listen", "http_listen", "kms_listen", "metrics_listen"):
         if table[name] is not None:
             table[name] = parse_address(table[name])
     for name in ("data_dir", "tls_cert", "tls_key"):

@@ -1,6 +1,6 @@
 """Operations and shapes of a protocol, read from a vendored model file.
 
-The file is botocore's description of a REST-XML service without its prose (see
+The file is botocore's description of a service without its prose (see
 `tools/refresh_models.py`): a JSON object with `source`, `operations` and `shapes`.
 These values say what is on the wire; `binding` turns them into tables that are
 fast, and nothing else reads them per request.
@@ -58,6 +58,12 @@ class Shape:
         enum: the values the model knows. S3 gains new ones; nothing enforces them.
         timestamp_format: `iso8601` or `rfc822` where the model says so.
         event_stream: the body is a stream of framed events.
+        key: what a map's names are.
+        value: what a map holds.
+        least: smallest number, or shortest text, blob or list, that the service takes.
+        most: likewise the greatest or longest.
+        pattern: what a text must look like.
+        sensitive: never to be shown.
     """
 
     name: str
@@ -71,6 +77,12 @@ class Shape:
     enum: tuple[str, ...] = ()
     timestamp_format: str | None = None
     event_stream: bool = False
+    key: Member | None = None
+    value: Member | None = None
+    least: int | None = None
+    most: int | None = None
+    pattern: str | None = None
+    sensitive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +177,12 @@ def _shape(name: str, traits: Mapping[str, Any]) -> Shape:
         enum=tuple(traits.get("enum", ())),
         timestamp_format=traits.get("timestampFormat"),
         event_stream=traits.get("eventstream", False),
+        key=_member("", traits["key"]) if "key" in traits else None,
+        value=_member("", traits["value"]) if "value" in traits else None,
+        least=traits.get("min"),
+        most=traits.get("max"),
+        pattern=traits.get("pattern"),
+        sensitive=traits.get("sensitive", False),
     )
 
 
