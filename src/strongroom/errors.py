@@ -22,6 +22,7 @@
     │   ├── KeyNotApplicable
     │   ├── PartKeyMissing
     │   ├── PartKeyMismatch
+    │   ├── NotRewrappable
     │   ├── MasterKeyTrouble
     │   └── KmsError
     │       ├── KmsKeyNotFound
@@ -228,6 +229,14 @@ class PartKeyMissing(KeyTrouble):
 
 class PartKeyMismatch(KeyTrouble):
     """The part brings another customer key than the upload began with."""
+
+
+class NotRewrappable(KeyTrouble):
+    """What a version of this `mode` is sealed under cannot be changed without sealing it anew."""
+
+    def __init__(self, mode: str) -> None:
+        super().__init__(mode)
+        self.mode = mode
 
 
 class MasterKeyTrouble(KeyTrouble):

@@ -174,6 +174,16 @@ class Play:
         self.ask("PUT", "/attic?encryption", headers, document, status=200)
         self.ask("GET", "/attic?encryption", status=200)
         self.ask("DELETE", "/attic?encryption", status=204)
+        self.ask("PUT", "/attic/kms", {"x-amz-server-side-encryption": "aws:kms"}, status=200)
+        arn = "x-amz-server-side-encryption-aws-kms-key-id"
+        arn = self.ask("HEAD", "/attic/kms", {}, status=200).headers[arn]
+        document = (
+            "<ObjectEncryption><SSE-KMS><BucketKeyEnabled>true</BucketKeyEnabled>"
+            f"<KMSKeyArn>{arn}</KMSKeyArn></SSE-KMS></ObjectEncryption>"
+        ).encode()
+        headers = self.key.headers() | {"Content-MD5": md5(document)}
+        self.ask("PUT", "/attic/kms?encryption", headers, document, status=200)
+        self.ask("PUT", "/attic/small?encryption", headers, document, status=400)
 
     def versions(self):
         document = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"

@@ -200,6 +200,7 @@ REFUSALS = [
 def test_a_bad_triple_is_refused_and_nothing_is_written(
     bucket, key, other_key, of_source, of_target, more, expected
 ):
+    # S002.39 S002.41
     bucket.ask("PUT", "/bucket/a", key.headers(), LARGE)
     bucket.ask("PUT", "/bucket/b", {}, b"before")
     before = everything(bucket)
@@ -217,6 +218,7 @@ def test_a_bad_triple_is_refused_and_nothing_is_written(
 def test_a_wrong_source_key_is_refused_and_nothing_is_written(
     bucket, keys, customer_key, body, target, itself
 ):
+    # S002.40
     bucket.ask("PUT", "/bucket/a", keys[1].headers(), body)
     bucket.ask("PUT", "/bucket/b", {}, b"before")
     before = everything(bucket)

@@ -447,7 +447,7 @@ def test_a_part_with_another_key_is_refused(bucket, key, other_key, body):
 
 
 def test_an_upload_under_a_key_answers_as_s3_does(bucket, key, other_key):
-    # A; that Complete takes the triple is C. S002.34 S001.6
+    # A; that Complete takes the triple is C. S002.34 S002.46 S001.6
     created = bucket.ask("POST", "/bucket/big?uploads", key.headers())
     upload_id = created.text("UploadId")
     body = bytes(range(256)) * 20_480

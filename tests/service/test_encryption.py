@@ -58,7 +58,7 @@ def test_a_key_of_any_length_that_is_not_the_key_is_a_wrong_key(bench, customer,
 
 @pytest.mark.parametrize("body", BODIES, ids=["empty", "small", "large"])
 def test_equal_bodies_under_one_key_have_nothing_in_common(bench, customer, body):
-    # S001.4 S002.7: what is kept of a key is salted anew each time.
+    # S001.4 S002.7 S002.8: what is kept of a key is salted anew each time.
     async def main():
         for name in ("one", "two"):
             await bench.put(name, body, customer)

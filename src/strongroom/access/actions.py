@@ -29,6 +29,7 @@ class Action(enum.StrEnum):
     GET_OBJECT_TAGGING = "s3:GetObjectTagging"
     DELETE_OBJECT_TAGGING = "s3:DeleteObjectTagging"
     DELETE_OBJECT = "s3:DeleteObject"
+    UPDATE_OBJECT_ENCRYPTION = "s3:UpdateObjectEncryption"
     ABORT_MULTIPART_UPLOAD = "s3:AbortMultipartUpload"
     LIST_MULTIPART_UPLOAD_PARTS = "s3:ListMultipartUploadParts"
     PUT_BUCKET_TAGGING = "s3:PutBucketTagging"

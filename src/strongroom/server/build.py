@@ -28,6 +28,7 @@ from strongroom.service import (
     listing,
     multipart,
     objects,
+    rewrapping,
     transfer,
 )
 from strongroom.store import disk, memory, memory_blobs
@@ -386,6 +387,7 @@ async def assemble(
             displaced=collector.wake,
         ),
         listing=listing.Listing(catalog),
+        rewrapping=rewrapping.Rewrapping(catalog, guard, random_bytes=random_bytes),
         people=people,
         region=region,
         block_sse_c=block_sse_c,

@@ -200,6 +200,19 @@ class Catalog(Protocol):
         """
         ...
 
+    async def replace_version(self, draft: records.Draft, replaced: records.Version) -> None:
+        """Put `draft` where a version stands: its key, id and place among the others stay.
+
+        For another key around the same content. The draft keeps the body of the
+        version that it replaces, or has one of its own if it brings blobs.
+
+        Raises:
+            BucketNotFound: there is no such bucket (any more), or it is not the one
+                that `draft.bucket_made_ms` tells of.
+            ObjectNotFound: that version, with that generation, is gone.
+        """
+        ...
+
     async def set_marks(self, version: records.Version, marks: bytes) -> None:
         """Replace the marks of a version; nothing else of it changes.
 

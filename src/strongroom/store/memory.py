@@ -227,6 +227,19 @@ class MemoryCatalog:
                 body = histories.Body(draft.body, 1, self._hold(*draft.blobs))
             self._put(bucket, draft, body)
 
+    async def replace_version(self, draft: records.Draft, replaced: records.Version) -> None:
+        """See the port."""
+        with self._lock:
+            self._bucket(replaced.bucket, draft.bucket_made_ms)
+            entry = self._entry(replaced)
+            assert entry.body is not None, "a generation is that of an object"
+            if draft.blobs:
+                body = histories.Body(draft.body, 1, self._hold(*draft.blobs))
+                self._release(entry.body)
+                entry.body = body
+            entry.version, entry.envelope = draft.version, draft.envelope
+            entry.marks = draft.marks
+
     async def set_marks(self, version: records.Version, marks: bytes) -> None:
         """See the port."""
         with self._lock:

@@ -309,6 +309,13 @@ DOMAIN: Final[dict[type[errors.StrongroomError], Callable[[Any], Refused]]] = {
         "InvalidRequest",
         "The provided encryption parameters did not match the ones used originally.",
     ),
+    # Source: S3 API reference, UpdateObjectEncryption, "Errors".
+    errors.NotRewrappable: lambda _: Refused(
+        "InvalidRequest",
+        "The UpdateObjectEncryption operation doesn't support source objects with the encryption"
+        " type DSSE-KMS or SSE-C. Only source objects encrypted with SSE-S3 or SSE-KMS are"
+        " supported.",
+    ),
     errors.MasterKeyTrouble: _internal,
     errors.KmsKeyNotFound: lambda e: Refused("KMS.NotFoundException", str(e) or None),
     errors.KmsKeyDisabled: lambda e: Refused("KMS.DisabledException", str(e) or None),

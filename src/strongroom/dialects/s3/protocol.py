@@ -19,6 +19,7 @@ from strongroom.dialects.s3 import (
     posting,
     settings,
     tagging,
+    updates,
     versioning,
 )
 from strongroom.wire import binding, model
@@ -39,6 +40,7 @@ HANDLERS: Final = operation.collect(
     posting,
     settings,
     tagging,
+    updates,
     versioning,
 )
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from strongroom.access import identities
     from strongroom.dialects.operation import Call, Result
-    from strongroom.service import buckets, copying, listing, multipart, objects
+    from strongroom.service import buckets, copying, listing, multipart, objects, rewrapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class Services:
     multipart: multipart.Multipart
     copying: copying.Copying
     listing: listing.Listing
+    rewrapping: rewrapping.Rewrapping
     people: identities.Identities
     region: str
     block_sse_c: bool

@@ -194,6 +194,10 @@ class SqliteCatalog:
         """See the port."""
         await self._write(writes.put_version, draft, guard)
 
+    async def replace_version(self, draft: records.Draft, replaced: records.Version) -> None:
+        """See the port."""
+        await self._write(writes.replace_version, draft, replaced)
+
     async def set_marks(self, version: records.Version, marks: bytes) -> None:
         """See the port."""
         await self._write(writes.set_marks, version, marks)

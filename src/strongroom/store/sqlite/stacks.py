@@ -38,6 +38,12 @@ LOCATED = """(
 One statement looks into both ranges: between two, the version might move.
 """
 
+_INSERT = (
+    "INSERT INTO versions (bucket_id, hidden, seq, envelope_id, key, version_id, size, etag,"
+    " modified_ms, owner, mode, generation, checksum_algorithms, checksum_type)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
 NO_ENVELOPE = 0
 """What a delete marker has for `envelope_id`."""
 
@@ -136,9 +142,7 @@ def push(
     if before is not None and before != gone:
         _hide(conn, place, before, hidden=1)
     conn.execute(
-        "INSERT INTO versions (bucket_id, hidden, seq, envelope_id, key, version_id, size, etag,"
-        " modified_ms, owner, mode, generation, checksum_algorithms, checksum_type)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        _INSERT,
         (
             place.bucket_id,
             int(version.is_marker),
@@ -149,6 +153,16 @@ def push(
     )
     _count(conn, place, shown=not version.is_marker, was=_is_object(before))
     return gone
+
+
+def replace(
+    conn: sqlite3.Connection, place: Home, row: Row, version: records.Version, envelope_id: int
+) -> None:
+    """Put a version where another one of its key and id stands; the caller lets that one's envelope go."""
+    _delete(conn, place, row)
+    conn.execute(
+        _INSERT, (place.bucket_id, row.hidden, row.seq, envelope_id, *rows.from_version(version))
+    )
 
 
 def remove(conn: sqlite3.Connection, place: Home, row: Row) -> None:

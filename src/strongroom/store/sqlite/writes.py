@@ -120,11 +120,26 @@ def put_version(conn: sqlite3.Connection, draft: records.Draft, guard: catalog.G
         body_id = _share_body(conn, draft.shares)
     else:
         body_id = _add_body(conn, draft.body)
-    _add_blobs(conn, body_id, ((blob.blob_id, blob.size, blob.place) for blob in draft.blobs))
-    for blob in draft.blobs:
-        if not blob.place:
-            _add_inline(conn, blob)
+    _add_new_blobs(conn, body_id, draft.blobs)
     _make_current(conn, home, draft, body_id, before)
+
+
+def replace_version(
+    conn: sqlite3.Connection, draft: records.Draft, replaced: records.Version
+) -> None:
+    """See the port."""
+    home = stacks.home(conn, replaced.bucket, made_ms=draft.bucket_made_ms)
+    found = stacks.find(conn, home, replaced.key, replaced.version_id)
+    if found is None or found.version.generation != replaced.generation:
+        raise errors.ObjectNotFound(replaced.bucket, replaced.key)
+    if draft.blobs:
+        body_id = _add_body(conn, draft.body)
+        _add_new_blobs(conn, body_id, draft.blobs)
+    else:
+        body_id = _share_body(conn, replaced)
+    envelope_id = _add_envelope(conn, draft, body_id)
+    stacks.replace(conn, home, found, draft.version, envelope_id)
+    _release(conn, found.envelope_id)
 
 
 def set_marks(conn: sqlite3.Connection, version: records.Version, marks: bytes) -> None:
@@ -264,13 +279,18 @@ def _make_current(
     body_id: int,
     before: stacks.Row | None,
 ) -> None:
+    envelope_id = _add_envelope(conn, draft, body_id)
+    # Let go last: the draft may share the body of the very version that it replaces.
+    _let_go(conn, stacks.push(conn, home, draft.version, envelope_id, before))
+
+
+def _add_envelope(conn: sqlite3.Connection, draft: records.Draft, body_id: int) -> int:
     made = conn.execute(
         "INSERT INTO envelopes (body_id, envelope, marks) VALUES (?, ?, ?)",
         (body_id, draft.envelope, draft.marks),
     )
     assert made.lastrowid is not None, "an INSERT has a row id"
-    # Let go last: the draft may share the body of the very version that it replaces.
-    _let_go(conn, stacks.push(conn, home, draft.version, made.lastrowid, before))
+    return made.lastrowid
 
 
 def _delete(
@@ -320,6 +340,15 @@ def _add_blobs(conn: sqlite3.Connection, body_id: int, blobs: Iterable[Collectio
         "INSERT INTO blobs (body_id, ordinal, blob_id, size, place) VALUES (?, ?, ?, ?, ?)",
         ((body_id, ordinal, *blob) for ordinal, blob in enumerate(blobs)),
     )
+
+
+def _add_new_blobs(
+    conn: sqlite3.Connection, body_id: int, blobs: Collection[records.NewBlob]
+) -> None:
+    _add_blobs(conn, body_id, ((blob.blob_id, blob.size, blob.place) for blob in blobs))
+    for blob in blobs:
+        if not blob.place:
+            _add_inline(conn, blob)
 
 
 def _add_inline(conn: sqlite3.Connection, blob: records.NewBlob) -> None:
