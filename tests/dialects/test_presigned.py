@@ -4,13 +4,22 @@ S002.20, S002.21, S002.22, S002.23, S002.24: whoever uses a URL that was signed 
 brings the key; the algorithm, and nothing else of the triple, must be signed.
 """
 
+import base64
+import hmac
+import json
 import time
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from urllib.parse import quote, urlsplit
 
 import pytest
+from botocore.auth import HmacV1Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from strongroom.dialects.s3 import protocol, signature_v2
 
+HOST = "127.0.0.1:9"
 VERSIONS = ("s3v4", "s3")
 WEEK_S = 7 * 24 * 3600
 SSE_C = "x-amz-server-side-encryption-customer"
@@ -188,9 +197,9 @@ def test_an_expired_url_opens_nothing(make_store):
         client = store.client(signature_version=version)
         url = client.generate_presigned_url("get_object", {"Bucket": "bucket", "Key": "key"}, 60)
         assert use(store, "GET", target_of(url)).status == 200
-        now_ms[0] += 61_000
+        now_ms[0] += 600_000
         answer = use(store, "GET", target_of(url))
-        now_ms[0] -= 61_000
+        now_ms[0] -= 600_000
 
         assert (answer.status, answer.fault.code) == (403, "AccessDenied")
         assert answer.fault.message == "Request has expired"
@@ -325,13 +334,110 @@ def test_a_header_and_a_parameter_that_differ_are_refused(bucket, old):
     assert (answer.status, answer.fault.code) == (403, "AccessDenied")
 
 
-def test_version_2_in_a_header_is_not_supported(bucket):
-    headers = {"Authorization": "AWS rootaccess:c2lnbmF0dXJl"}
+# Version 2 in a header.
 
-    answer = use(bucket, "GET", "/bucket/key", headers)
 
-    assert (answer.status, answer.fault.code) == (400, "InvalidRequest")
-    assert "Please use AWS4-HMAC-SHA256" in answer.fault.message
+@pytest.fixture
+def by_header(bucket):
+    """Sign requests as version 2 does in a header; `bend` changes what is sent."""
+
+    def ask(method, target, headers=(), body=b"", bend=dict, unsigned=()):
+        request = AWSRequest(method, f"https://{HOST}{target}", headers=dict(headers), data=body)
+        HmacV1Auth(Credentials("rootaccess", "root-secret-for-tests")).add_auth(request)
+        sent = bend(dict(request.headers.items())) | dict(unsigned)
+        return bucket.ask(method, target, sent, body, who=None)
+
+    return ask
+
+
+def test_a_header_of_version_2_is_verified(by_header, key):
+    assert (
+        by_header("PUT", "/bucket/a%20b", {"x-amz-meta-a": "b", **key.headers()}, b"x").status
+        == 200
+    )
+    assert by_header("GET", "/bucket/a%20b", key.headers()).body == b"x"
+    assert by_header("GET", "/bucket?acl").status == 200
+    assert by_header("DELETE", "/bucket/a%20b").status == 204
+
+
+def test_a_header_of_version_2_signs_everything(bucket, by_header, key):
+    """Of a customer's key, too: only who uses somebody else's URL brings a key of their own."""
+    for unsigned in ({"x-amz-acl": "private"}, {"content-type": "text/x"}, key.headers()):
+        answer = by_header("PUT", "/bucket/key", {}, b"x", unsigned=unsigned)
+        assert (answer.status, answer.fault.code) == (403, "SignatureDoesNotMatch")
+    signed = {f"{SSE_C}-algorithm": "AES256"}
+    assert by_header("PUT", "/bucket/key", signed, b"x", unsigned=key.headers()).status == 403
+    assert bucket.remains[2] == set()
+
+
+def test_its_date_may_stand_among_the_other_headers(bucket):
+    date = format_datetime(datetime.now(UTC), usegmt=True)
+    to_sign = f"GET\n\n\n\nx-amz-date:{date}\n/bucket".encode()
+    digest = hmac.digest(b"root-secret-for-tests", to_sign, "sha1")
+    authorization = f"AWS rootaccess:{base64.b64encode(digest).decode()}"
+
+    for more in ({}, {"date": "yesterday"}):
+        headers = {"authorization": authorization, "x-amz-date": date} | more
+        assert use(bucket, "GET", "/bucket", headers).status == 200
+
+
+@pytest.mark.parametrize(
+    ("date", "code"),
+    [
+        ("yesterday", "AccessDenied"),
+        (None, "AccessDenied"),
+        ("Tue, 07 Jul 2020 21:53:04 GMT", "RequestTimeTooSkewed"),
+        ("Tue, 07 Jul 9999 21:53:04 GMT", "RequestTimeTooSkewed"),
+    ],
+)
+def test_its_date_is_now(by_header, date, code):
+    def bend(headers):
+        return {n: v for n, v in headers.items() if n != "Date"} | ({"Date": date} if date else {})
+
+    answer = by_header("GET", "/bucket", bend=bend)
+
+    assert (answer.status, answer.fault.code) == (403, code)
+
+
+@pytest.mark.parametrize("text", ["AWS HAHAHA", "AWS", "AWS :x", "AWS rootaccess:"])
+def test_a_header_of_version_2_is_key_and_signature(by_header, text):
+    answer = by_header("GET", "/bucket", bend=lambda headers: headers | {"Authorization": text})
+
+    assert (answer.status, answer.fault.code) == (400, "InvalidArgument")
+    assert "HAHAHA" not in answer.fault.message
+
+
+def test_policies_are_told_how_a_request_was_signed(bucket):
+    document = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "s3:*Object",
+                "Resource": "arn:aws:s3:::bucket/*",
+                "Condition": {"StringEquals": {"s3:signatureversion": "AWS"}},
+            }
+        ],
+    }
+    alice = bucket.add_user("alice", "aliceaccess", "alice-secret-for-tests")
+    owner = bucket.client(*alice)
+    owner.create_bucket(Bucket="alices")
+    policy = json.dumps(document).replace("bucket/*", "alices/*")
+    owner.put_bucket_policy(Bucket="alices", Policy=policy)
+    for version, status in (("s3", 403), ("s3v4", 404)):
+        client = bucket.client(*alice, signature_version=version)
+        url = client.generate_presigned_url("get_object", {"Bucket": "alices", "Key": "key"})
+        assert use(bucket, "GET", target_of(url)).status == status
+        form = client.generate_presigned_post("alices", "key")["fields"]
+        parts = "".join(
+            f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n'
+            for name, text in (*form.items(), ("file", "x"))
+        )
+        headers = {"content-type": "multipart/form-data; boundary=b"}
+        answer = use(bucket, "POST", "/alices", headers, f"{parts}--b--".encode())
+        assert answer.status == (403 if version == "s3" else 204)
+        owner.delete_object(Bucket="alices", Key="key")
 
 
 def test_an_operator_can_block_version_2(make_store):

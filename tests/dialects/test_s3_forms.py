@@ -142,6 +142,18 @@ def test_a_file_without_a_name_leaves_the_key_as_it_is(bucket):
     assert bucket.ask("GET", "/bucket/photos/%24%7Bfilename%7D").body == b"content"
 
 
+def test_parameters_of_the_url_say_nothing_either(bucket):
+    """A policy covers the form's fields: a parameter of the URL must not get around it."""
+    body = body_of(signed(bucket).items())
+    headers = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"}
+    target = "/bucket?x-amz-meta-kind=film&x-amz-acl=public-read&x-amz-tagging=a%3Db"
+
+    assert bucket.ask("POST", target, headers, body, who=None).status == 204
+    got = bucket.ask("GET", "/bucket/photos/a.jpg")
+    assert "x-amz-meta-kind" not in got.headers
+    assert "x-amz-tagging-count" not in got.headers
+
+
 # What is answered.
 
 

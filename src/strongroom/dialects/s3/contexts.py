@@ -14,7 +14,7 @@ from strongroom.dialects.s3 import routes
 if TYPE_CHECKING:
     from strongroom.access import identities
     from strongroom.dialects import pipeline
-    from strongroom.dialects.s3 import signature
+    from strongroom.dialects.s3 import signing
     from strongroom.wire import message
 
 Keys = dict[str, tuple[str, ...]]
@@ -61,7 +61,7 @@ def condition_keys(
     request: message.Request,
     routed: pipeline.Routed,
     principal: identities.Principal,
-    claim: signature.Claim | None,
+    signed: signing.Signed | None,
     now_ms: int,
 ) -> Keys:
     """Return the condition keys of a request; those of its bucket and object come elsewhere."""
@@ -81,16 +81,12 @@ def condition_keys(
         found["aws:principalaccount"] = (principal.account_id,)
         found["aws:userid"] = (principal.account_id,)
         found["aws:username"] = (principal.name,)
-    if claim is None and not principal.is_anonymous:
-        # A form, or a URL of the older signature: neither leaves a claim.
-        is_form = request.upload is not None
-        found["s3:authtype"] = ("POST" if is_form else "REST-QUERY-STRING",)
-        found["s3:signatureversion"] = ("AWS4-HMAC-SHA256" if is_form else "AWS",)
-    if claim is not None:
-        age_ms = now_ms - int(claim.signed_at.timestamp() * 1000)
-        found["s3:signatureversion"] = ("AWS4-HMAC-SHA256",)
-        found["s3:signatureage"] = (str(max(age_ms, 0)),)
-        found["s3:authtype"] = ("REST-HEADER" if claim.expires_s is None else "REST-QUERY-STRING",)
+    if signed is not None:
+        found["s3:authtype"] = (signed.carrier,)
+        found["s3:signatureversion"] = (signed.version,)
+        if signed.at is not None:
+            age_ms = now_ms - int(signed.at.timestamp() * 1000)
+            found["s3:signatureage"] = (str(max(age_ms, 0)),)
     _add_headers(found, request, routed)
     for name, value in routed.query:
         if name in _PARAMETERS:

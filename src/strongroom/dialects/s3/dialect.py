@@ -50,12 +50,14 @@ class Proof:
 
     Attributes:
         verified: what is known of the body; None where the signature says nothing of it.
+        signed: how it was signed; None for nobody's.
         sizes: how large the file of a form may be.
     """
 
     principal: identities.Principal
     access_key: str
     verified: signature.Verified | None
+    signed: signing.Signed | None = None
     sizes: post_policy.Sizes | None = None
 
 
@@ -130,9 +132,9 @@ class S3:
         if request.upload is not None:
             return await self._authenticate_form(request.upload.form)
         if self._version_2:
-            url_claim = signature_v2.claim(request)
-            if url_claim is not None:
-                return await self._authenticate_url(url_claim, request)
+            older = signature_v2.claim(request)
+            if older is not None:
+                return await self._authenticate_version_2(older, request)
         claim = signature.claim(request)
         if claim is None:
             return Proof(identities.ANONYMOUS, "", None)
@@ -145,15 +147,16 @@ class S3:
             region=self._region,
             keys=self._signing_keys,
         )
-        return Proof(identity.principal, claim.access_key, verified)
+        return Proof(identity.principal, claim.access_key, verified, claim.signed)
 
-    async def _authenticate_url(self, claim: signature_v2.Claim, request: message.Request) -> Proof:
-        signature.refuse_second(request)
+    async def _authenticate_version_2(
+        self, claim: signature_v2.Claim, request: message.Request
+    ) -> Proof:
         identity = await self._identity(claim.access_key)
-        signature_v2.verify(
+        signed = signature_v2.verify(
             claim, request, identity.secret_key, now=self._now(), domains=self._domains
         )
-        return Proof(identity.principal, claim.access_key, None)
+        return Proof(identity.principal, claim.access_key, None, signed)
 
     async def _identity(self, access_key: str) -> identities.Identity:
         """Find whom an access key belongs to.
@@ -177,7 +180,7 @@ class S3:
         sizes = post_policy.judge(
             post_policy.parse(claim.policy), forms.values(sent), sent.names, self._now()
         )
-        return Proof(identity.principal, claim.access_key, None, sizes)
+        return Proof(identity.principal, claim.access_key, None, claim.signed, sizes)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock_ms() / 1000, UTC)
@@ -190,8 +193,9 @@ class S3:
     ) -> contexts.Keys:
         """Return what policies can ask about the request."""
         assert isinstance(proof, Proof), "the pipeline hands back what `authenticate` made"
-        claim = None if proof.verified is None else proof.verified.claim
-        return contexts.condition_keys(request, routed, proof.principal, claim, self._clock_ms())
+        return contexts.condition_keys(
+            request, routed, proof.principal, proof.signed, self._clock_ms()
+        )
 
     def bind(
         self, request: message.Request, routed: pipeline.Routed, document: bytes | None

@@ -44,12 +44,15 @@ class Claim:
         signature: as sent.
         version: 4 or 2; the scope (date, region, service) is empty with 2.
         session_token: of temporary credentials.
+        shows_policy: whether a refusal may quote it.
+        signed: how it is signed.
     """
 
     access_key: str
     policy: str
     signature: str = field(repr=False)
     version: int
+    signed: signing.Signed
     date: str = ""
     region: str = ""
     service: str = ""
@@ -89,6 +92,7 @@ def claim(sent: form.Form, *, version_2: bool) -> Claim | None:
             policy=policy,
             signature=values["signature"],
             version=2,
+            signed=signing.Signed(signing.VERSION_2, signing.FORM),
             session_token=token,
             shows_policy=shows,
         )
@@ -106,7 +110,8 @@ def claim(sent: form.Form, *, version_2: bool) -> Claim | None:
             credential,
             f'the Credential is mal-formed; expecting "{signing.CREDENTIAL_FORM}".',
         )
-    if signing.read_amz_date(values["x-amz-date"]) is None:
+    moment = signing.read_amz_date(values["x-amz-date"])
+    if moment is None:
         # Spelled as S3 spells it.
         raise _bad_field(
             "x-amz-date",
@@ -132,6 +137,7 @@ def claim(sent: form.Form, *, version_2: bool) -> Claim | None:
         credential=credential,
         session_token=token,
         shows_policy=shows,
+        signed=signing.Signed(signing.ALGORITHM, signing.FORM, moment),
     )
 
 

@@ -105,7 +105,8 @@ async def unfold(
     unfolded = message.Request(
         method=request.method,
         raw_path=request.raw_path,
-        raw_query=request.raw_query,
+        # No policy speaks of the URL's parameters, so they say nothing.
+        raw_query=b"",
         headers=headers,
         body=_rest(first, request.body),
         secure=request.secure,
@@ -113,7 +114,7 @@ async def unfold(
         request_id=request.request_id,
         upload=form.Upload(sent, decoder, length - taken + len(first)),
     )
-    return unfolded, pipeline.Routed(routed.name, routed.declared, routed.bucket, key, routed.query)
+    return unfolded, pipeline.Routed(routed.name, routed.declared, routed.bucket, key, [])
 
 
 def values(sent: form.Form) -> dict[str, str]:

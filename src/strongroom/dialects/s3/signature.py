@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from strongroom.crypto.secret import SecretKey
     from strongroom.wire import message
 
-MAX_SKEW = timedelta(minutes=15)
 MAX_EXPIRES_S = 7 * 24 * 3600
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 
@@ -93,6 +92,12 @@ class Claim:
     payload_hash: str
     session_token: str | None = field(repr=False)
     date_text: str
+
+    @property
+    def signed(self) -> signing.Signed:
+        """How the request is signed, for policies."""
+        carrier = signing.HEADER if self.expires_s is None else signing.QUERY
+        return signing.Signed(signing.ALGORITHM, carrier, self.signed_at)
 
     @property
     def scope(self) -> str:
@@ -176,7 +181,7 @@ def claim(request: message.Request, *, body: bytes | None = None) -> Claim | Non
     if header is None:
         return _query_claim(request, parameters) if parameters else None
     if parameters:
-        raise _two_mechanisms()
+        raise signing.two_mechanisms()
     return _header_claim(request, header.decode("latin-1").strip(), body)
 
 
@@ -217,19 +222,6 @@ def verify(
         raise _mismatch(claim, to_sign, claim.signature, shown)
     sha256 = bytes.fromhex(claim.payload_hash) if claim.payload is Payload.HASH else None
     return Verified(claim, claim.payload, sha256, signing_key)
-
-
-def refuse_second(request: message.Request) -> None:
-    """Refuse a request that is signed by its URL as version 2 has it, and as version 4 too.
-
-    Raises:
-        Refused: it is.
-    """
-    named = {canonical.decode(name) for name, _ in canonical.split(request.raw_query)}
-    if request.header(b"authorization") is not None or any(
-        name.encode() in named for name in _PARAMETERS
-    ):
-        raise _two_mechanisms()
 
 
 # What a request says.
@@ -434,16 +426,10 @@ def _check_scope(claim: Claim, region: str, service: str) -> None:
 
 def _check_time(claim: Claim, now: datetime) -> None:
     if claim.expires_s is None:
-        if abs(now - claim.signed_at) > MAX_SKEW:
-            raise Refused(
-                "RequestTimeTooSkewed",
-                "The difference between the request time and the current time is too large.",
-                RequestTime=claim.date_text,
-                ServerTime=signing.shown_time(now),
-                MaxAllowedSkewMilliseconds=str(MAX_SKEW // timedelta(milliseconds=1)),
-            )
+        if abs(now - claim.signed_at) > signing.MAX_SKEW:
+            raise signing.too_skewed(claim.date_text, now)
         return
-    if claim.signed_at - now > MAX_SKEW:
+    if claim.signed_at - now > signing.MAX_SKEW:
         raise Refused(
             "AccessDenied",
             "Request is not yet valid",
@@ -514,16 +500,6 @@ def _timestamp(moment: datetime) -> str:
 
 
 # Refusals.
-
-
-def _two_mechanisms() -> Refused:
-    # S3 shows the header's value here. It may be somebody's password: we do not.
-    return Refused(
-        "InvalidArgument",
-        "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, "
-        "Signature query string parameter or the Authorization header should be specified",
-        ArgumentName="Authorization",
-    )
 
 
 def _bad_header(what: str, **fields: str) -> Refused:

@@ -1,10 +1,10 @@
-"""Signature Version 2 in a query: presigned URLs as boto3 makes them unless told otherwise.
+"""Signature Version 2: presigned URLs as boto3 makes them unless told otherwise, and headers.
 
-    HMAC-SHA1(secret, method LF content-md5 LF content-type LF expires LF
+    HMAC-SHA1(secret, method LF content-md5 LF content-type LF date or expires LF
               x-amz headers, each `name:value` LF, sorted
               resource, its telling parameters sorted)
 
-Why, and why in queries and forms only: docs/decisions/0014-signature-version-2.md.
+Why: docs/decisions/0014-signature-version-2.md.
 
 Source: S3 user guide, "Signing and authenticating REST requests (AWS signature
 version 2)", "Query string request authentication alternative"; texts of errors as S3
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from strongroom.dialects.operation import Refused
 from strongroom.dialects.s3 import canonical, routes, signing
+from strongroom.wire import scalars
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,6 +33,7 @@ MAX_EXPIRES: Final = timedelta(days=7)
 """Ours, as long as a URL of version 4 may live: AWS sets no limit."""
 
 _PARAMETERS: Final = ("AWSAccessKeyId", "Signature", "Expires")
+_NEWER: Final = frozenset({"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature"})
 _DIGITS: Final = 12
 _CUSTOMER: Final = b"x-amz-server-side-encryption-customer-"
 _CUSTOMER_KEY: Final = (_CUSTOMER + b"key", _CUSTOMER + b"key-md5")
@@ -53,31 +55,30 @@ whoever holds a URL of an object could make of it one of the object's retention.
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a URL says about its signature; nothing of it is proven yet.
+    """What a request says about its signature; nothing of it is proven yet.
 
     Attributes:
         access_key: whose secret is to be looked up.
         signature: base64, as sent.
-        expires: the end of its life, in seconds since the epoch, as sent.
+        expires: of a URL: the end of its life, in seconds since the epoch, as sent.
         session_token: of temporary credentials.
     """
 
     access_key: str
     signature: str = field(repr=False)
-    expires: str
+    expires: str | None
     session_token: str | None = field(repr=False)
 
 
 def claim(request: message.Request) -> Claim | None:
-    """Read what a URL says about a signature of version 2; None if it says nothing.
+    """Read what a request says about a signature of version 2; None if it says nothing.
 
     Raises:
-        Refused: it is signed in part, or one of the parameters comes twice.
+        Refused: it is signed in part or twice, or one of the parameters comes twice.
     """
-    if b"Signature=" not in request.raw_query and b"AWSAccessKeyId=" not in request.raw_query:
-        return None
     found: dict[str, str] = {}
-    token: str | None = None
+    newer = False
+    token = request.header(b"x-amz-security-token")
     for raw_name, raw_value in canonical.split(request.raw_query):
         name = canonical.decode(raw_name).decode("latin-1")
         if name in _PARAMETERS:
@@ -85,19 +86,37 @@ def claim(request: message.Request) -> Claim | None:
                 raise Refused("AccessDenied", f"{name} is given twice")
             found[name] = canonical.decode(raw_value).decode("latin-1")
         elif name.lower() == "x-amz-security-token":
-            token = canonical.decode(raw_value).decode("latin-1")
-    if "Signature" not in found and "AWSAccessKeyId" not in found:
+            token = canonical.decode(raw_value)
+        newer = newer or name in _NEWER
+    session_token = None if token is None else token.decode("latin-1")
+    header = (request.header(b"authorization") or b"").decode("latin-1").strip()
+    by_header = header.partition(" ")[0] == signing.VERSION_2
+    by_url = "Signature" in found or "AWSAccessKeyId" in found
+    if not by_header and not by_url:
         return None
+    if newer or (by_url and header):
+        raise signing.two_mechanisms()
+    if by_header:
+        return _header_claim(header, session_token)
     if any(not found.get(name) for name in _PARAMETERS):
         raise Refused(
             "AccessDenied",
             "Query-string authentication requires the Signature, Expires and AWSAccessKeyId"
             " parameters",
         )
-    if token is None:
-        header = request.header(b"x-amz-security-token")
-        token = None if header is None else header.decode("latin-1")
-    return Claim(found["AWSAccessKeyId"], found["Signature"], found["Expires"], token)
+    return Claim(found["AWSAccessKeyId"], found["Signature"], found["Expires"], session_token)
+
+
+def _header_claim(header: str, session_token: str | None) -> Claim:
+    access_key, colon, provided = header.partition(" ")[2].strip().partition(":")
+    if not access_key or not colon or not provided:
+        # S3 shows the value here. It may be somebody's secret: we do not.
+        raise Refused(
+            "InvalidArgument",
+            "AWS authorization header is invalid.  Expected AwsAccessKeyId:signature",
+            ArgumentName="Authorization",
+        )
+    return Claim(access_key, provided, None, session_token)
 
 
 def verify(
@@ -107,12 +126,12 @@ def verify(
     *,
     now: datetime,
     domains: Iterable[str],
-) -> None:
-    """Return if a claim holds.
+) -> signing.Signed:
+    """Return how a request was signed, if its claim holds.
 
-    Whoever uses a URL that was signed for SSE-C brings the key, so a customer's key and
-    its MD5 may be unsigned where the algorithm is signed; it always is, like every other
-    x-amz-* header.
+    Whoever uses a URL that was signed for SSE-C brings the key, so with a URL a
+    customer's key and its MD5 may be unsigned where the algorithm is signed; it always is,
+    like every other x-amz-* header.
 
     Args:
         claim: what `claim` read from the same request.
@@ -124,16 +143,21 @@ def verify(
     Raises:
         Refused: its time is over or too far, or it is not the request's signature.
     """
-    _check_time(claim, now)
+    signed = (
+        _check_date(request, now) if claim.expires is None else _check_expiry(claim.expires, now)
+    )
     raw_secret = signing.raw(secret)
     amz = _amz_headers(request)
     resource = _resource(request, domains)
     provided = claim.signature.encode("latin-1")
-    for headers in (amz, {n: v for n, v in amz.items() if n not in _CUSTOMER_KEY}):
+    candidates = [amz]
+    if claim.expires is not None:
+        candidates.append({n: v for n, v in amz.items() if n not in _CUSTOMER_KEY})
+    for headers in candidates:
         to_sign = _string_to_sign(claim, request, headers, resource)
         computed = base64.b64encode(hmac.digest(raw_secret, to_sign, "sha1"))
         if hmac.compare_digest(computed, provided):
-            return
+            return signed
     shown = {n: b"(redacted)" if _is_secret(n) else v for n, v in amz.items()}
     raise signing.mismatch(
         claim.access_key,
@@ -142,8 +166,20 @@ def verify(
     )
 
 
-def _check_time(claim: Claim, now: datetime) -> None:
-    text = claim.expires
+def _check_date(request: message.Request, now: datetime) -> signing.Signed:
+    raw = request.header(b"x-amz-date") or request.header(b"date") or b""
+    try:
+        moment = scalars.read_time(raw.decode("latin-1"))
+    except ValueError:
+        raise Refused(
+            "AccessDenied", "AWS authentication requires a valid Date or x-amz-date header"
+        ) from None
+    if abs(now - moment) > signing.MAX_SKEW:
+        raise signing.too_skewed(raw.decode("latin-1"), now)
+    return signing.Signed(signing.VERSION_2, signing.HEADER, moment)
+
+
+def _check_expiry(text: str, now: datetime) -> signing.Signed:
     if not (text.isascii() and text.isdigit()) or len(text) > _DIGITS:
         raise Refused("AccessDenied", f"Invalid date (should be seconds since epoch): {text}")
     seconds = int(text)
@@ -160,6 +196,7 @@ def _check_time(claim: Claim, now: datetime) -> None:
             "Expires must be less than a week away",
             ServerTime=signing.shown_time(now),
         )
+    return signing.Signed(signing.VERSION_2, signing.QUERY)
 
 
 def _string_to_sign(
@@ -169,11 +206,18 @@ def _string_to_sign(
         request.method.encode("latin-1"),
         (request.header(b"content-md5") or b"").strip(),
         (request.header(b"content-type") or b"").strip(),
-        claim.expires.encode("latin-1"),
+        _moment(claim, request),
         *(name + b":" + amz[name] for name in sorted(amz)),
         resource,
     ]
     return b"\n".join(lines)
+
+
+def _moment(claim: Claim, request: message.Request) -> bytes:
+    """Return what stands for the time: the date has its place among the x-amz-* headers, if there."""
+    if claim.expires is not None:
+        return claim.expires.encode("latin-1")
+    return b"" if request.header(b"x-amz-date") else (request.header(b"date") or b"").strip()
 
 
 def _amz_headers(request: message.Request) -> dict[bytes, bytes]:

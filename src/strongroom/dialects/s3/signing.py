@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hmac
 import re
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final, Protocol
 
 from strongroom.dialects.operation import Refused
 
@@ -17,12 +18,37 @@ if TYPE_CHECKING:
     from strongroom.crypto.secret import SecretKey
 
 ALGORITHM = "AWS4-HMAC-SHA256"
+MAX_SKEW = timedelta(minutes=15)
 NO_MECHANISM = (
     "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
 )
 CREDENTIAL_FORM = "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request"
 
 _AMZ_DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
+
+
+HEADER: Final = "REST-HEADER"
+QUERY: Final = "REST-QUERY-STRING"
+FORM: Final = "POST"
+VERSION_2: Final = "AWS"
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """How a request was signed, in the words that policies have for it.
+
+    Source: Service Authorization Reference, "Condition keys for Amazon S3", of
+    `s3:signatureversion`, `s3:authType` and `s3:signatureAge`.
+
+    Attributes:
+        version: `ALGORITHM` or `VERSION_2`.
+        carrier: `HEADER`, `QUERY` or `FORM`.
+        at: when; None where the signature does not say.
+    """
+
+    version: str
+    carrier: str
+    at: datetime | None = None
 
 
 class Scoped(Protocol):
@@ -109,6 +135,28 @@ def printable(text: str) -> str:
 def shown_time(moment: datetime) -> str:
     """Return a time as refusals show it."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def two_mechanisms() -> Refused:
+    """Return the refusal of a request that is signed in more than one way."""
+    # S3 shows the header's value here. It may be somebody's password: we do not.
+    return Refused(
+        "InvalidArgument",
+        "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, "
+        "Signature query string parameter or the Authorization header should be specified",
+        ArgumentName="Authorization",
+    )
+
+
+def too_skewed(sent: str, now: datetime) -> Refused:
+    """Return the refusal of a signature from another time, which the client gave as `sent`."""
+    return Refused(
+        "RequestTimeTooSkewed",
+        "The difference between the request time and the current time is too large.",
+        RequestTime=sent,
+        ServerTime=shown_time(now),
+        MaxAllowedSkewMilliseconds=str(MAX_SKEW // timedelta(milliseconds=1)),
+    )
 
 
 def mismatch(access_key: str, to_sign: str, provided: str, **fields: str) -> Refused:
