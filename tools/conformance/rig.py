@@ -18,7 +18,7 @@ import time
 import traceback
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trees
 
@@ -65,6 +65,7 @@ class Rig:
         self.key_md5 = base64.b64encode(
             hashlib.md5(self.key, usedforsecurity=False).digest()
         ).decode()
+        self._python = (given["python"], given["source"])
         self._report = Path(given["report"])
         self._at = 0
 
@@ -119,6 +120,26 @@ class Rig:
         if done.returncode:
             raise RuntimeError(f"{words[0]} {words[1]}: {done.stderr or done.stdout}")
         return done.stdout
+
+    def ours(self, **asked: object) -> dict[str, Any]:
+        """Let `ours.py` do one thing, in the environment that strongroom is in.
+
+        Raises:
+            RuntimeError: it failed; with what it said.
+        """
+        python, source = self._python
+        done = subprocess.run(  # noqa: S603 - our own script
+            [python, str(Path(__file__).with_name("ours.py"))],
+            input=json.dumps(asked),
+            env={**os.environ, "PYTHONPATH": source},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"ours: {done.stderr[-_MOST_SHOWN:]}")
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
 
     def program(self, name: str) -> str:
         """Return a program of this environment, or the system's."""

@@ -85,6 +85,8 @@ def _run_client(script: Path, tree: Path, room: Path) -> list[Row]:
             "tree": str(tree),
             "home": str(home),
             "report": str(report),
+            "python": sys.executable,
+            "source": str(Path(testing.__file__).resolve().parents[1]),
         }
         status = subprocess.run(  # noqa: S603 - our own scripts
             [python, script.resolve()],
