@@ -61,7 +61,7 @@ def test_what_is_not_served_is_said_so(run):
 
 
 def test_a_command_that_does_not_exist_is_status_2(run):
-    assert run("cse").exit_code == 2
+    assert run("frobnicate").exit_code == 2
 
 
 def test_version_is_text_or_json(run):

@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "rm": "removing",
     "mb": "removing",
     "rb": "removing",
+    "cse": "sealing",
     "scrub": "caring",
     "backup": "caring",
     "doctor": "doctor",
