@@ -127,6 +127,31 @@ def test_a_row_that_was_changed_is_found_without_any_key(stored, change, told):
     assert any(told in detail for detail in found), found
 
 
+def test_rot_in_what_a_customers_key_seals_is_found_without_it(stored):
+    ((envelope,),) = stored.ask(
+        f"SELECT envelope FROM envelopes WHERE envelope_id = {ENVELOPE_OF}", b"small"
+    )
+    # By hand, behind the back of the trigger that looks out for SQL.
+    path = stored.data_dir / "catalog.sqlite"
+    stored.flip(path, path.read_bytes().index(envelope) + len(envelope) - 1)
+
+    found = [(one["key"], one["detail"]) for one in stored.damages(with_master_key=False)]
+
+    assert found == [("small", "its envelope is not the one that was written")]
+
+
+def test_an_envelope_that_sql_replaces_counts_as_one_without_a_digest(stored):
+    ((envelope,),) = stored.ask(
+        f"SELECT envelope FROM envelopes WHERE envelope_id = {ENVELOPE_OF}", b"small"
+    )
+    bent = envelope[:-1] + bytes([envelope[-1] ^ 1])
+    which = f"WHERE envelope_id = {ENVELOPE_OF}"
+    stored.change(f"UPDATE envelopes SET envelope = ? {which}", bent, b"small")
+
+    assert stored.ask(f"SELECT digest FROM envelopes {which}", b"small") == [(b"",)]
+    assert stored.damages(with_master_key=False) == []
+
+
 def test_marks_and_server_side_envelopes_are_judged_with_the_master_key_only(stored):
     which = f"WHERE envelope_id = {ENVELOPE_OF}"
     stored.change(f"UPDATE envelopes SET marks = (SELECT marks FROM envelopes) {which}", b"small")

@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "cse": "sealing",
     "scrub": "caring",
     "backup": "caring",
+    "recover": "caring",
     "doctor": "doctor",
     "version": "versions",
 }

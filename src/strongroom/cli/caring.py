@@ -18,7 +18,7 @@ from strongroom.server import home, settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from strongroom.server import care
+    from strongroom.server import care, recovery
     from strongroom.service import scrubbing
 
 _GIB = 2**30
@@ -112,6 +112,78 @@ def backup(target: Path, *, link: bool, quick: bool, as_json: bool, **options: A
                 failures.FAILED,
                 f"The backup is complete but for {len(made.damages)} damages that the store has too.",
             )
+
+
+@click.command()
+@click.option(
+    "--from",
+    "source",
+    metavar="DIRECTORY",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A backup of this store, for what it has lost.",
+)
+@serving.data_dir_option
+@serving.config_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def recover(source: Path | None, *, as_json: bool, **options: Any) -> None:
+    """Build a new catalog from what is left of a store. Stop the server first.
+
+    Takes what can still be read of the catalog, row by row; what it lost, from the mirrors
+    beside the blobs (objects up to 16 KiB have none) and from a backup; finds blobs wherever they
+    lie, also those that were set aside. Then reads all of it, as `strongroom scrub` does.
+
+    Nothing is destroyed: the old catalog and its mirrors stay in the data directory
+    under other names.
+
+    Exit status: 0 all that is known of is there, 1 something is lost or damaged.
+    """
+    with failures.told():
+        chosen = home.inspected(settings.load(options, os.environ), master_key_needed=False)
+        from strongroom.server import recovery  # noqa: PLC0415 - as above
+
+        made = recovery.recover(chosen, source and source.absolute(), phase=progress)
+        if as_json:
+            click.echo(json.dumps(_recovered(made)))
+        else:
+            _tell_recovered(made)
+        if made.rebuilt.lost or made.rebuilt.incomplete or made.damages:
+            failures.leave(
+                failures.FAILED,
+                f"{made.rebuilt.versions} versions are there again, not all of them whole; what is"
+                f" lost or damaged is named above. The old catalog is kept beside the new one.",
+            )
+
+
+def _recovered(made: recovery.Recovered) -> dict[str, Any]:
+    names = ("bucket", "key", "version_id")
+    return {
+        "versions": made.rebuilt.versions,
+        "delete_markers": made.rebuilt.markers,
+        "from_mirrors": made.rebuilt.from_mirrors,
+        "from_backup": made.rebuilt.from_backup,
+        "blobs_from_backup": made.from_backup,
+        "blobs_returned": made.returned,
+        "unread_mirrors": made.unread_mirrors,
+        "catalog_was_whole": made.was_whole,
+        "kept": list(made.aside),
+        "lost": [dict(zip(names, one, strict=True)) for one in made.rebuilt.lost],
+        "incomplete": [dict(zip(names, one, strict=True)) for one in made.rebuilt.incomplete],
+        "damages": [described(damage) for damage in made.damages],
+    }
+
+
+def _tell_recovered(made: recovery.Recovered) -> None:
+    for bucket, key, version_id in made.rebuilt.lost:
+        click.echo(f"lost: {_printable(f's3://{bucket}/{key}')} (version {version_id})")
+    for damage in made.damages:
+        click.echo(sentence(damage))
+    click.echo(
+        f"{made.rebuilt.versions} versions and {made.rebuilt.markers} delete markers are there:"
+        f" {made.rebuilt.from_mirrors} from mirrors, {made.rebuilt.from_backup} from the backup;"
+        f" {len(made.rebuilt.incomplete)} lack bytes, {len(made.rebuilt.lost)} are lost"
+    )
+    if made.aside:
+        click.echo(f"kept: {', '.join(made.aside)}")
 
 
 def _backed_up(made: care.BackedUp) -> dict[str, Any]:

@@ -26,12 +26,13 @@ from strongroom.service import (
     encryption,
     housekeeping,
     listing,
+    mirroring,
     multipart,
     objects,
     rewrapping,
     transfer,
 )
-from strongroom.store import disk, memory, memory_blobs
+from strongroom.store import disk, memory, memory_blobs, mirrors
 from strongroom.store.sqlite import catalog as sqlite_catalog
 from strongroom.store.sqlite import schema
 
@@ -63,6 +64,8 @@ COLLECTION_NAME = "collection.lock"
 PURGE_INTERVAL_S = 3600.0
 TEND_KEYS_INTERVAL_S = 600.0
 """How late a KMS key is rotated or deleted at most; both are due on a day, not a minute."""
+MIRROR_INTERVAL_S = 5.0
+"""How far mirrors may lag behind the catalog."""
 
 COLLECT_INTERVAL_S = 60.0
 """Doomed blobs are collected when a transaction dooms some; and at this interval, for those
@@ -118,6 +121,7 @@ async def build(
         StoreFailed, StoreFull, StoreLocked: catalog or blobs cannot be opened.
     """
     opened, lying = _open_adapters(settings)
+    turn = files.Turn(settings.data_dir / HOUSEKEEPING_NAME)
     assert settings.master_key is not None, "the process resolves the master key first"
     assert settings.root_access_key is not None, "the process resolves root's credentials first"
     assert settings.root_secret_key is not None, "the process resolves root's credentials first"
@@ -140,9 +144,7 @@ async def build(
                 blocks_public=settings.public_access_default == "block",
             ),
             collect_grace_ms=SHARED_GRACE_MS if settings.workers > 1 else 0,
-            may_collect=files.Turn(settings.data_dir / HOUSEKEEPING_NAME).take
-            if settings.workers > 1
-            else lambda: True,
+            may_collect=turn.take if settings.workers > 1 else lambda: True,
             permit=(lambda: contextlib.nullcontext(True))
             if settings.ephemeral
             else files.Gate(settings.data_dir / COLLECTION_NAME).passing,
@@ -157,9 +159,18 @@ async def build(
     collect = background.Job("collect", COLLECT_INTERVAL_S, collector.collect)
     purge = background.Job("purge", PURGE_INTERVAL_S, collector.purge)
     tend = background.Job("tend-keys", TEND_KEYS_INTERVAL_S, core.kms_keys.tend)
+    jobs = [collect, purge, tend]
+    if isinstance(opened, sqlite_catalog.SqliteCatalog):
+        keeping = mirroring.Mirroring(
+            opened,
+            mirrors.Mirrors(settings.data_dir / mirrors.NAME),
+            threads=core.threads,
+            may_mirror=turn.take if settings.workers > 1 else lambda: True,
+        )
+        jobs.append(background.Job("mirror", MIRROR_INTERVAL_S, keeping.run))
     return application.Application(
         core,
-        background.Background([collect, purge, tend], reporter),
+        background.Background(jobs, reporter),
         reporter,
         collect=collect,
         sweep=background.Job("sweep", 0, collector.sweep),

@@ -55,9 +55,9 @@ def open_scrubber(settings: configuration.Settings) -> Iterator[scrubbing.Scrubb
     """
     opened = inventory.open_inventory(settings.data_dir / build.CATALOG_NAME)
     try:
-        store_keys = _store_keys(settings, opened)
+        keys = store_keys(settings, opened)
         lying = shelves.Shelves(settings.data_dir / build.BLOBS_NAME)
-        yield scrubbing.Scrubber(opened, lying, store_keys)
+        yield scrubbing.Scrubber(opened, lying, keys)
     finally:
         opened.close()
 
@@ -194,7 +194,7 @@ def _copy_and_verify(
         shelves.Shelves(settings.data_dir / build.BLOBS_NAME),
         lying,
         shelves.Shelves(target / build.BLOBS_NAME),
-        _store_keys(settings, opened),
+        store_keys(settings, opened),
         link=link,
     )
     total = opened.totals().blob_bytes
@@ -237,9 +237,15 @@ def _put_in_place(target: Path, made: BackedUp) -> None:
     files.sync_directory(target)
 
 
-def _store_keys(
+def store_keys(
     settings: configuration.Settings, opened: inventory.SqliteInventory
 ) -> sources.StoreKeys | None:
+    """Return the store's own keys; None without a master key, or if the catalog has none.
+
+    Raises:
+        MasterKeyTrouble: the catalog was made under another master key.
+        NotAuthentic: a store key is damaged.
+    """
     if settings.master_key is None:
         return None
     return sources.read_store_keys(opened, master.Master(settings.master_key))

@@ -16,6 +16,7 @@ what is deleted meanwhile is no damage.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -154,6 +155,8 @@ class Scrubber:
         if entry.envelope is None:
             yield "its envelope is missing"
             return
+        if entry.digest and hashlib.sha256(entry.envelope).digest() != entry.digest:
+            yield "its envelope is not the one that was written"
         try:
             envelope = envelopes.Envelope.parse(entry.envelope)
         except errors.NotAuthentic as error:
@@ -162,9 +165,12 @@ class Scrubber:
         if entry.version is not None:
             yield from _differences(entry.version, envelope)
             yield from self._marks(entry.version, entry.marks)
-        if entry.record is not None:
+        yield from self._sealed(envelope, entry.record)
+
+    def _sealed(self, envelope: envelopes.Envelope, record: bytes | None) -> Iterator[str]:
+        if record is not None:
             try:
-                envelope.check_body(entry.record)
+                envelope.check_body(record)
             except errors.NotAuthentic as error:
                 yield str(error)
         if envelope.mode == sources.SERVER_MODE and self.store_keys is not None:

@@ -61,6 +61,11 @@ def path_of(root: Path, place: str) -> Path:
     return root / place
 
 
+def is_place(text: str) -> bool:
+    """Whether that is a place of ours."""
+    return _PLACE.fullmatch(text) is not None
+
+
 class _Lease:
     """A directory that this process alone writes to, as long as `fd` is open."""
 

@@ -47,6 +47,7 @@ class Entry:
         place: where it is listed.
         version: its row; None if it has values that nobody ever writes.
         envelope: encoded; None if it is missing. Likewise `marks` and `record`.
+        digest: SHA-256 of the envelope as it was written; empty where it was not noted.
         body_id: names the body; versions that share one have the same. -1 if it is missing.
         refs: how many versions are said to share the body.
         blobs: what the body is said to consist of, in order.
@@ -55,6 +56,7 @@ class Entry:
     place: Place
     version: records.Version | None
     envelope: bytes | None
+    digest: bytes
     marks: bytes | None
     body_id: int
     refs: int
@@ -85,14 +87,11 @@ class Inventory(Protocol):
         """
         ...
 
-    def entries(self, bucket: str | None = None, prefix: str = "") -> Iterator[Entry]:
-        """Yield versions, without delete markers: all, or those of a prefix.
+    def entries(self) -> Iterator[Entry]:
+        """Yield versions, without delete markers.
 
         By bucket; in a bucket first what a listing of objects shows, then the rest, each
         by key and from the newest on.
-
-        Raises:
-            BucketNotFound: `bucket` is not there.
         """
         ...
 

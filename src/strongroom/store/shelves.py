@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from strongroom import errors
-from strongroom.store import disk, files
+from strongroom.store import attic, disk, files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,6 +94,25 @@ class Shelves:
                 raise
             _give_up_direct(fd)
             return self._kernel.preadv(fd, [view], offset)
+
+    def all(self) -> Iterator[tuple[bytes, str, int]]:
+        """Yield (blob id, place, bytes) of all files, whatever they are to anybody.
+
+        Raises:
+            StoreFailed: the disk answered with an error.
+        """
+        try:
+            for path in sorted(self._root.glob("*/*/*")):
+                place = "/".join(path.parts[-3:])
+                if disk.is_place(place) and path.is_file():
+                    yield bytes.fromhex(path.name), place, path.lstat().st_size
+        except OSError as error:
+            raise files.trouble(error, "looking for blobs") from error
+
+    def set_aside(self, blob_id: bytes) -> Path | None:
+        """Return where a blob lies that was set aside as a stray; None if it was not."""
+        path = self._root / attic.NAME / blob_id.hex()
+        return path if path.is_file() else None
 
     def _open(self, place: str, more_flags: int) -> int:
         path = self.path(place)

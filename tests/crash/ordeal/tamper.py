@@ -45,9 +45,6 @@ KINDS = (
 )
 """What objects there are; more than one part is a multipart upload."""
 
-SEALED = ("envelope bent",)
-"""Damages that only the customer's key tells: of what is sealed under it there is no digest."""
-
 CHECKSUMS = "x-amz-checksum-mode"
 _VOLATILE = frozenset({"date", "x-amz-request-id", "x-amz-id-2", "connection", "server"})
 
@@ -92,7 +89,6 @@ class Summary:
     survivors: list[str] = dataclasses.field(default_factory=list)
     scrubbed: int = 0
     unscrubbed: list[str] = dataclasses.field(default_factory=list)
-    sealed: list[str] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -111,8 +107,7 @@ class Summary:
         yield f"stores                   {self.starts}; {self.no_starts} starts refused"
         for name, count in sorted(self.undetectable.items()):
             yield f"undetectable by design   {count}: {name}"
-        yield f"found by scrub           {self.scrubbed}; {len(self.unscrubbed)} missed,"
-        yield f"                         {len(self.sealed)} under customers' keys"
+        yield f"found by scrub           {self.scrubbed}; {len(self.unscrubbed)} missed"
         yield f"survivors                {len(self.survivors)}"
         yield f"seconds                  {self.seconds:.1f}"
 
@@ -205,9 +200,7 @@ class Tampering:
                 self.summary.scrubbed += is_named
                 failed = self._compare(server, victim, damage, other)
                 if failed and not is_named:
-                    sealed = victim.customer is not None and damage.name in SEALED
-                    missed = self.summary.sealed if sealed else self.summary.unscrubbed
-                    missed.append(f"{damage.name} of {victim.key}")
+                    self.summary.unscrubbed.append(f"{damage.name} of {victim.key}")
             if self._reads(server, bystander) != bystander.reads:
                 self.summary.survivors.append("an object that nobody touched is not served")
 

@@ -21,8 +21,8 @@ import asyncio
 import sqlite3
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-from strongroom.store import catalog, records
-from strongroom.store.sqlite import connection, reads, schema, writes
+from strongroom.store import catalog, mirrors, records
+from strongroom.store.sqlite import connection, outbox, reads, schema, writes
 from strongroom.store.sqlite.checkpoints import Checkpoints
 from strongroom.store.sqlite.kms import SqliteKms
 from strongroom.store.sqlite.readers import Readers
@@ -335,6 +335,24 @@ class SqliteCatalog:
     async def known(self, blob_ids: Collection[bytes]) -> set[bytes]:
         """See the port."""
         return await self._read(reads.known, blob_ids)
+
+    # Mirrors. Port: `strongroom.store.mirrors.Outbox`
+
+    async def notices(self, *, limit: int) -> Sequence[mirrors.Notice]:
+        """See the port."""
+        return self._here(outbox.notices, limit=limit)
+
+    async def mirror(self, notice: mirrors.Notice) -> mirrors.Mirror | None:
+        """See the port."""
+        return await self._read(outbox.mirror, notice)
+
+    async def settle(self, numbers: Collection[int]) -> None:
+        """See the port."""
+        await self._write(outbox.settle, numbers)
+
+    async def copy_registry(self, target: Path, unless: bytes) -> bytes:
+        """See the port."""
+        return await self._read(outbox.copy_registry, target, unless)
 
     def _here(
         self,

@@ -17,7 +17,7 @@ from strongroom.store import inventory, records
 from strongroom.store.sqlite import connection, reads, rows, schema, stacks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 EXAMPLES = 3
@@ -27,8 +27,6 @@ _TOLD = 20
 """Lines of SQLite's own check; after so many the file is beyond mending anyway."""
 
 _BEFORE_ALL = (-1, 0, b"", 0)
-_LEAST = -(2**63)
-"""No `seq` lies before that."""
 
 _BLOB_ID = "lower(hex(blob_id))"
 
@@ -155,31 +153,14 @@ class SqliteInventory:
                 more = ", …" if len(named) > EXAMPLES else ""
                 yield f"{wrong}: {', '.join(named[:EXAMPLES])}{more}"
 
-    def entries(self, bucket: str | None = None, prefix: str = "") -> Iterator[inventory.Entry]:
+    def entries(self) -> Iterator[inventory.Entry]:
         """See the port."""
-        if bucket is None:
-            yield from self._walk(_BEFORE_ALL, lambda _row: True)
-            return
-        with self._reading() as conn:
-            only = reads.find_bucket(conn, bucket)
-        start = prefix.encode()
-        for hidden in (0, 1):
-            yield from self._walk(
-                (only, hidden, start, _LEAST),
-                lambda row, hidden=hidden: (  # type: ignore[misc] # it is told what row is
-                    row[:2] == (only, hidden) and _bytes(row[2]).startswith(start)
-                ),
-            )
-
-    def _walk(
-        self, at: tuple[Any, ...], belongs: Callable[[rows.Row], bool]
-    ) -> Iterator[inventory.Entry]:
-        """Yield versions behind a place, in the order of the table, as long as they belong."""
+        at: tuple[Any, ...] = _BEFORE_ALL
         while True:
             with self._reading() as conn:
                 row = conn.execute(
                     f"SELECT v.bucket_id, v.hidden, v.key, v.seq, b.name, {rows.VERSION},"
-                    " e.envelope, e.marks, e.body_id, o.refs, o.record FROM versions v"
+                    " e.envelope, e.digest, e.marks, e.body_id, o.refs, o.record FROM versions v"
                     " LEFT JOIN buckets b ON b.bucket_id = v.bucket_id"
                     " LEFT JOIN envelopes e ON e.envelope_id = v.envelope_id"
                     " LEFT JOIN bodies o ON o.body_id = e.body_id"
@@ -188,7 +169,7 @@ class SqliteInventory:
                     " ORDER BY v.bucket_id, v.hidden, v.key, v.seq LIMIT 1",
                     at,
                 ).fetchone()
-                if row is None or not belongs(row):
+                if row is None:
                     return
                 at = row[:4]
                 blobs = conn.execute(
@@ -262,12 +243,13 @@ class SqliteInventory:
 
 
 def _entry(row: rows.Row, blobs: Sequence[rows.Row]) -> inventory.Entry:
-    _, _, key, _, bucket, *columns, envelope, marks, body_id, refs, record = row
+    _, _, key, _, bucket, *columns, envelope, digest, marks, body_id, refs, record = row
     place = inventory.Place(bucket or "", _text(key), str(columns[1]))
     return inventory.Entry(
         place=place,
         version=_version(bucket or "", tuple(columns)),
         envelope=_bytes_or_none(envelope),
+        digest=_bytes_or_none(digest) or b"",
         marks=_bytes_or_none(marks),
         body_id=body_id if isinstance(body_id, int) else -1,
         refs=refs if isinstance(refs, int) else 0,

@@ -9,6 +9,7 @@ what a constraint or a later step will refuse.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import sqlite3
 from typing import TYPE_CHECKING
@@ -286,8 +287,8 @@ def _make_current(
 
 def _add_envelope(conn: sqlite3.Connection, draft: records.Draft, body_id: int) -> int:
     made = conn.execute(
-        "INSERT INTO envelopes (body_id, envelope, marks) VALUES (?, ?, ?)",
-        (body_id, draft.envelope, draft.marks),
+        "INSERT INTO envelopes (body_id, envelope, marks, digest) VALUES (?, ?, ?, ?)",
+        (body_id, draft.envelope, draft.marks, hashlib.sha256(draft.envelope).digest()),
     )
     assert made.lastrowid is not None, "an INSERT has a row id"
     return made.lastrowid

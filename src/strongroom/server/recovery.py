@@ -1,0 +1,288 @@
+"""Putting a store together again, offline: the composition root of `strongroom recover`."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from strongroom import errors
+from strongroom.access import identities
+from strongroom.server import app, build, care, files, home
+from strongroom.service import scrubbing
+from strongroom.store import copies, disk, mirrors, shelves
+from strongroom.store.sqlite import inventory, rebuild, salvage, snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from strongroom.server import settings as configuration
+
+WORK = "recovery"
+"""Where the new catalog is made; what an interrupted run left there is removed by the next."""
+
+RETURNED = "ffffffff/00000000"
+"""Where blobs go that had been set aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What came of it.
+
+    Attributes:
+        rebuilt: what the new catalog holds.
+        damages: what a scrub finds in it.
+        returned: blobs that had been set aside and are back.
+        from_backup: blobs that only the backup still had.
+        unread_mirrors: mirrors that are damaged.
+        was_whole: whether the old catalog could be read to the end.
+        aside: names in the data directory under which the old catalog and mirrors are kept.
+    """
+
+    rebuilt: rebuild.Rebuilt
+    damages: tuple[scrubbing.Damage, ...]
+    returned: int
+    from_backup: int
+    unread_mirrors: int
+    was_whole: bool
+    aside: tuple[str, ...]
+
+
+def recover(
+    settings: configuration.Settings,
+    backup: Path | None,
+    *,
+    phase: Callable[[str, int], AbstractContextManager[Callable[[int], None]]],
+) -> Recovered:
+    """Build a new catalog from whatever is left, and put it in the place of the old one.
+
+    Nothing is destroyed: the old catalog and its mirrors are kept under other names.
+    Killed at any moment, the next run begins anew with the same.
+
+    Args:
+        settings: with the data directory.
+        backup: a directory that `care.back_up` made of this store, if there is one.
+        phase: as in `care.back_up`.
+
+    Raises:
+        StartRefused: `backup` is none, or of another store.
+        StoreLocked: a server is running.
+        StoreFull, StoreFailed: the new catalog cannot be written; nothing was replaced.
+    """
+    data_dir = settings.data_dir
+    try:
+        with home.locked(data_dir), _workshop(data_dir) as work:
+            other = None if backup is None else _Backup(backup, data_dir, work)
+            with rebuild.Pieces.scratch(work / "scratch.sqlite") as pieces:
+                run = _Run(data_dir, other, work, pieces)
+                with phase("Gathering what is left", 1) as advance:
+                    was_whole = run.gather()
+                    run.find_blobs()
+                    advance(1)
+                fresh = work / "new.sqlite"
+                rebuilt = pieces.build(
+                    fresh,
+                    identity=run.identity(),
+                    root=identities.ROOT_ID,
+                    now_ms=build.clock_ms(),
+                )
+                rebuilt.from_mirrors, rebuilt.from_backup = run.counts
+                damages = _scrub(settings, fresh, phase)
+                if run.mend(damages):
+                    damages = _scrub(settings, fresh, phase)
+            aside = _put_in_place(data_dir, fresh)
+            return Recovered(
+                rebuilt,
+                damages,
+                returned=run.returned,
+                from_backup=run.from_backup,
+                unread_mirrors=run.unread_mirrors,
+                was_whole=was_whole,
+                aside=aside,
+            )
+    except OSError as error:
+        raise errors.StoreFailed(f"{error.filename or data_dir}: {error.strerror}") from error
+
+
+class _Backup:
+    """A backup to recover from: a copy of its catalog to read, and where its files lie."""
+
+    def __init__(self, root: Path, data_dir: Path, work: Path) -> None:
+        self.identity = _identity(root)
+        if self.identity is None or not (root / build.CATALOG_NAME).is_file():
+            raise app.StartRefused(f"{root} is no backup of a store.")
+        if _identity(data_dir) not in (None, self.identity):
+            raise app.StartRefused(f"{root} is a backup of another store.")
+        self.catalog = _copied(root / build.CATALOG_NAME, work / "backup.sqlite")
+        self.shelves = shelves.Shelves(root / build.BLOBS_NAME)
+        self.files = {blob_id: (place, size) for blob_id, place, size in self.shelves.all()}
+
+
+class _Run:
+    """One run.
+
+    Attributes:
+        counts: envelopes that only mirrors had, and that only the backup had.
+        returned, from_backup, unread_mirrors: see `Recovered`.
+    """
+
+    def __init__(
+        self, data_dir: Path, backup: _Backup | None, work: Path, pieces: rebuild.Pieces
+    ) -> None:
+        self._data_dir = data_dir
+        self._backup = backup
+        self._work = work
+        self._pieces = pieces
+        self._shelves = shelves.Shelves(data_dir / build.BLOBS_NAME)
+        self._copies = copies.Copies(data_dir / build.BLOBS_NAME)
+        self.counts = (0, 0)
+        self.returned = self.from_backup = self.unread_mirrors = 0
+
+    def identity(self) -> bytes | None:
+        """Return which store this is, if anything still says so."""
+        standing = _identity(self._data_dir)
+        if standing is None and self._backup is not None:
+            return self._backup.identity
+        return standing
+
+    def gather(self) -> bool:
+        """Gather rows from catalog, mirrors and backup; whether the catalog was whole.
+
+        If it was, it knows what was deleted: then mirrors and backup give only what
+        is missing of versions that it has.
+        """
+        whole = False
+        old = _copied(self._data_dir / build.CATALOG_NAME, self._work / "old.sqlite")
+        with salvage.opened(old) as found:
+            if found is not None:
+                found.check()
+                self._pieces.add_catalog(found)
+                whole = found.complete
+        lying = mirrors.Mirrors(self._data_dir / mirrors.NAME)
+        registry = _copied(lying.registry, self._work / "registry.sqlite")
+        with salvage.opened(registry, having="buckets") as small:
+            if small is not None and not whole:
+                self._pieces.add_small(small)
+        of_mirrors = of_backup = 0
+        for mirror in lying.all():
+            if isinstance(mirror, mirrors.Mirror):
+                of_mirrors += self._pieces.add_mirror(mirror, only_known=whole)
+            else:
+                self.unread_mirrors += 1
+        if self._backup is not None:
+            with salvage.opened(self._backup.catalog) as found:
+                if found is not None:
+                    of_backup = self._pieces.add_catalog(found, only_known=whole)
+        self.counts = (of_mirrors, of_backup)
+        return whole
+
+    def find_blobs(self) -> None:
+        """Find where blobs lie; bring back those that were set aside, or that a backup has."""
+        for blob_id, place, size in self._shelves.all():
+            self._pieces.add_file(blob_id, place, size)
+        for blob_id, size in self._pieces.wanted():
+            if self._pieces.has_file(blob_id, size):
+                continue
+            aside = self._shelves.set_aside(blob_id)
+            if aside is not None and aside.lstat().st_size == size:
+                # Copied and not moved: what is aside goes by itself in its time.
+                self._add(blob_id, f"{RETURNED}/{blob_id.hex()}", aside, size)
+                self.returned += 1
+            elif self._fetch(blob_id, size):
+                self._pieces.add_file(blob_id, self._in_backup(blob_id)[0], size)
+        self._copies.settle()
+
+    def mend(self, damages: Sequence[scrubbing.Damage]) -> int:
+        """Fetch files that are damaged from the backup; return how many there were."""
+        mended = 0
+        for name in {damage.file for damage in damages if damage.file}:
+            blob_id = bytes.fromhex(name[-32:])
+            place, _ = self._in_backup(blob_id)
+            if place and self._backup is not None:
+                self._copies.add(
+                    name, self._backup.shelves.path(place), link=False, advance=lambda _: None
+                )
+                self.from_backup += 1
+                mended += 1
+        if mended:
+            self._copies.settle()
+        return mended
+
+    def _fetch(self, blob_id: bytes, size: int) -> bool:
+        place, there = self._in_backup(blob_id)
+        if not place or there != size or self._backup is None:
+            return False
+        self._copies.add(
+            place, self._backup.shelves.path(place), link=False, advance=lambda _: None
+        )
+        self.from_backup += 1
+        return True
+
+    def _in_backup(self, blob_id: bytes) -> tuple[str, int]:
+        return ("", -1) if self._backup is None else self._backup.files.get(blob_id, ("", -1))
+
+    def _add(self, blob_id: bytes, place: str, source: Path, size: int) -> None:
+        self._copies.add(place, source, link=False, advance=lambda _: None)
+        self._pieces.add_file(blob_id, place, size)
+
+
+def _scrub(
+    settings: configuration.Settings,
+    fresh: Path,
+    phase: Callable[[str, int], AbstractContextManager[Callable[[int], None]]],
+) -> tuple[scrubbing.Damage, ...]:
+    with contextlib.closing(inventory.open_inventory(fresh)) as opened:
+        lying = shelves.Shelves(settings.data_dir / build.BLOBS_NAME)
+        with phase("Reading what is recovered", opened.totals().blob_bytes) as advance:
+            keys = care.store_keys(settings, opened)
+            return tuple(scrubbing.Scrubber(opened, lying, keys, advance).run())
+
+
+def _put_in_place(data_dir: Path, fresh: Path) -> tuple[str, ...]:
+    """Set the old catalog and mirrors aside, and let the new catalog take its place."""
+    snapshot.settle(fresh)
+    stamp = f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}"
+    aside = []
+    catalog = build.CATALOG_NAME
+    # The main file last: a crash before leaves no log without its catalog. A server that
+    # finds none beside blobs refuses to start.
+    for name in (mirrors.NAME, f"{catalog}-shm", f"{catalog}-wal", catalog):
+        if (data_dir / name).exists():
+            kept = f"{name}.before-{stamp}"
+            (data_dir / name).rename(data_dir / kept)
+            aside.append(kept)
+    fresh.rename(data_dir / catalog)
+    files.sync_directory(data_dir)
+    return tuple(aside)
+
+
+@contextlib.contextmanager
+def _workshop(data_dir: Path) -> Iterator[Path]:
+    work = data_dir / WORK
+    if work.exists():
+        shutil.rmtree(work)
+    work.mkdir(mode=0o700)
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _copied(source: Path, target: Path) -> Path:
+    """Copy a catalog with its log, to look at it without touching it; nothing if it is not there."""
+    for suffix in ("", "-wal"):
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copyfile(source.with_name(source.name + suffix), f"{target}{suffix}")
+            Path(f"{target}{suffix}").chmod(0o600)
+    return target
+
+
+def _identity(data_dir: Path) -> bytes | None:
+    try:
+        return (data_dir / build.BLOBS_NAME / disk.IDENTITY).read_bytes()
+    except FileNotFoundError:
+        return None
