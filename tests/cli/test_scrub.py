@@ -21,6 +21,31 @@ def test_a_sound_store_has_no_damage(stored):
     assert report["row_macs_checked"] is True
 
 
+def test_objects_and_parts_under_kms_keys_are_judged_without_the_kms(stored):
+    with stored.serve() as server:
+        client = server.boto3_client()
+        for mode in ("aws:kms", "aws:kms:dsse"):
+            options = {"Bucket": stored.bucket, "ServerSideEncryption": mode}
+            for size in (0, 1000, 200_000):
+                client.put_object(Key=f"{mode}-{size}", Body=bytes(size), **options)
+            begun = client.create_multipart_upload(Key=mode, **options)
+            for number, size in ((1, 1000), (2, 200_000)):
+                client.upload_part(
+                    Bucket=stored.bucket,
+                    Key=mode,
+                    UploadId=begun["UploadId"],
+                    PartNumber=number,
+                    Body=bytes(size),
+                )
+        client.close()
+    assert stored.damages() == []
+
+    stored.flip(stored.files("aws:kms:dsse-200000")[0], 150_000)
+
+    (found,) = stored.damages(with_master_key=False)
+    assert (found["key"], found["part"]) == ("aws:kms:dsse-200000", 1)
+
+
 def test_without_the_master_key_the_rest_is_scrubbed_and_that_is_said(stored):
     told = stored.run("scrub", with_master_key=False)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from strongroom import errors
-from strongroom.crypto import derive, secret
+from strongroom.crypto import derive, layers, secret
 from strongroom.store import records
 
 if TYPE_CHECKING:
@@ -27,6 +27,11 @@ _NO_SALT = bytes(32)
 """Store keys are uniform already; HKDF's extract step needs no salt (RFC 5869, 3.1)."""
 
 _MASTER_CHECK = "master-key-check"
+
+
+def layers_of(mode: str) -> int:
+    """Return how many streams lie around what is sealed in this mode."""
+    return layers.DUAL if mode == DUAL_MODE else layers.SINGLE
 
 
 class KeySource(Protocol):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from strongroom import errors
 from strongroom.crypto import envelope as envelopes
-from strongroom.crypto import layers, marks
+from strongroom.crypto import marks
 from strongroom.keyring import kms_sources, sources
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Locked:
     @property
     def layers(self) -> int:
         """How many streams lie around the plaintext."""
-        return layers.SINGLE if self.outer_key is None else layers.DUAL
+        return sources.layers_of(self.binding.mode)
 
     @property
     def protection(self) -> sources.Protection:
@@ -87,7 +87,7 @@ class Finishable:
     @property
     def layers(self) -> int:
         """How many streams lie around each part."""
-        return layers.DUAL if self.draft.mode == sources.DUAL_MODE else layers.SINGLE
+        return sources.layers_of(self.draft.mode)
 
 
 class Encryption:

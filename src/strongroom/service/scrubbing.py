@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from strongroom import errors
 from strongroom.crypto import body as bodies
-from strongroom.crypto import digests, geometry, marks
+from strongroom.crypto import digests, layers, marks
 from strongroom.crypto import envelope as envelopes
 from strongroom.keyring import sources
 
@@ -264,9 +264,10 @@ class Scrubber:
                     envelopes.UploadDraft.parse(opened.upload.sealed)
                 except errors.NotAuthentic as error:
                     yield Damage(f"its draft cannot be read: {error}", opened.place)
+            mode = "" if opened.upload is None else opened.upload.mode
             for part, ref in opened.parts:
                 try:
-                    size = geometry.sealed_size(part.size)
+                    size = layers.sealed_size(part.size, sources.layers_of(mode))
                 except (TypeError, ValueError):
                     size = ref.size
                 for damage in self._blob(ref, part.number, size, part.digest):
@@ -275,9 +276,7 @@ class Scrubber:
 
 def sealed_bytes(plain_bytes: int, body: bodies.SealedBody) -> int:
     """Return how many bytes the blob of a part has."""
-    for _ in range(body.layers):
-        plain_bytes = geometry.sealed_size(plain_bytes, body.segment_bytes)
-    return plain_bytes
+    return layers.sealed_size(plain_bytes, body.layers, body.segment_bytes)
 
 
 def _differences(version: records.Version, envelope: envelopes.Envelope) -> Iterator[str]:
