@@ -38,9 +38,14 @@ def told() -> Iterator[None]:
         leave(FAILED, _sentence(error))
 
 
+def warn(sentence: str) -> None:
+    """Say one sentence on standard error."""
+    click.echo(f"strongroom: {sentence}", err=True)
+
+
 def leave(status: int, sentence: str) -> None:
     """Say one sentence on standard error and exit."""
-    click.echo(f"strongroom: {sentence}", err=True)
+    warn(sentence)
     sys.exit(status)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from strongroom.cli import failures, keysources, serving
+from strongroom.cli import failures, keysources, rotating, serving
 from strongroom.crypto import passphrase, secret
 from strongroom.server import files, home, settings
 
@@ -189,6 +189,9 @@ def fingerprint(source: str, *, as_json: bool, **options: Any) -> None:
 
         found = asyncio.run(opened()).hex()
         click.echo(json.dumps({"fingerprint": found}) if as_json else found)
+
+
+keys.add_command(rotating.rotate)
 
 
 def _deliver(
