@@ -193,11 +193,11 @@ def test_a_rotation_that_is_killed_twice_is_finished_by_the_third_run(server, bu
         "import os, signal, sys\n"
         "from strongroom import cli\n"
         "from strongroom.store.sqlite import catalog\n"
-        "rewrite, left = catalog.SqliteCatalog.rewrite_version, iter(range(30))\n"
+        "rewrite, left = catalog.SqliteCatalog.replace_version, iter(range(30))\n"
         "async def killed(self, *args):\n"
         "    if next(left, None) is None: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    await rewrite(self, *args)\n"
-        "catalog.SqliteCatalog.rewrite_version = killed\n"
+        "catalog.SqliteCatalog.replace_version = killed\n"
         "cli.main(sys.argv[1:])\n"
     )
     killed = [sys.executable, "-c", script, *command[3:]]

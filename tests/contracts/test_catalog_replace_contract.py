@@ -18,6 +18,15 @@ def again(make, version, *blobs, **changes):
     return dataclasses.replace(draft, version=new)
 
 
+def kept(draft):
+    """What was looked up before a draft was put in its place."""
+    return records.Stored(draft.version, draft.envelope, draft.body, draft.marks)
+
+
+def bare(version):
+    return records.Stored(version, b"", b"", b"")
+
+
 @pytest.fixture
 def shelf(catalog, make):
     asyncio.run(catalog.create_bucket(make.bucket()))
@@ -31,7 +40,7 @@ def test_the_version_keeps_its_body_and_gets_the_drafts_envelope(shelf, make):
         await shelf.put_version(old)
         draft = dataclasses.replace(again(make, old.version), body=old.body)
 
-        await shelf.replace_version(draft, old.version)
+        await shelf.replace_version(draft, kept(old))
 
         found = await shelf.current("shelf", "key")
         assert found == records.Stored(draft.version, draft.envelope, old.body, draft.marks)
@@ -53,7 +62,7 @@ def test_with_blobs_of_its_own_the_old_ones_go(shelf, make):
         fresh = make.file(), make.inline(b"anew")
         draft = again(make, old.version, *fresh)
 
-        await shelf.replace_version(draft, old.version)
+        await shelf.replace_version(draft, kept(old))
 
         found = await shelf.current("shelf", "key")
         assert (found.version, found.body) == (draft.version, draft.body)
@@ -75,7 +84,7 @@ def test_a_body_that_copies_share_stays_for_them(shelf, make, own):
         await shelf.put_version(copied)
         draft = again(make, old.version, *([make.file()] if own else []))
 
-        await shelf.replace_version(draft, old.version)
+        await shelf.replace_version(draft, kept(old))
 
         assert list(await shelf.blob_refs(copied.version)) == [make.ref(file)]
         assert await shelf.doomed(limit=9) == []
@@ -94,7 +103,7 @@ def test_a_version_behind_others_stays_where_it_is(shelf, make):
             await shelf.put_version(each)
         middle = again(make, drafts[1].version)
 
-        await shelf.replace_version(middle, drafts[1].version)
+        await shelf.replace_version(middle, kept(drafts[1]))
 
         page = await shelf.list_versions("shelf", limit=9)
         assert page.versions == (drafts[2].version, middle.version, drafts[0].version)
@@ -111,20 +120,23 @@ def test_what_changed_meanwhile_is_not_replaced(shelf, make):
         old = make.draft("key", make.file())
         await shelf.put_version(old)
         draft = again(make, old.version)
-        await shelf.replace_version(draft, old.version)
+        await shelf.replace_version(draft, kept(old))
+        await shelf.set_marks(draft.version, b"tagged meanwhile")
         before = await shelf.current("shelf", "key")
 
         with pytest.raises(errors.ObjectNotFound):
-            await shelf.replace_version(again(make, old.version), old.version)
+            await shelf.replace_version(again(make, draft.version), kept(draft))
+        with pytest.raises(errors.ObjectNotFound):
+            await shelf.replace_version(again(make, old.version), kept(old))
         stranger = make.version("nothing")
         with pytest.raises(errors.ObjectNotFound):
-            await shelf.replace_version(again(make, stranger), stranger)
+            await shelf.replace_version(again(make, stranger), bare(stranger))
         elsewhere = make.version("key", "nowhere")
         with pytest.raises(errors.BucketNotFound):
-            await shelf.replace_version(again(make, elsewhere), elsewhere)
+            await shelf.replace_version(again(make, elsewhere), bare(elsewhere))
         late = dataclasses.replace(again(make, draft.version), bucket_made_ms=2)
         with pytest.raises(errors.BucketNotFound):
-            await shelf.replace_version(late, draft.version)
+            await shelf.replace_version(late, kept(draft))
         assert await shelf.current("shelf", "key") == before
 
     asyncio.run(story())
@@ -139,7 +151,7 @@ def test_a_blob_that_is_taken_calls_it_off(shelf, make):
         await shelf.put_version(other)
 
         with pytest.raises(errors.StoreFailed):
-            await shelf.replace_version(again(make, old.version, *other.blobs), old.version)
+            await shelf.replace_version(again(make, old.version, *other.blobs), kept(old))
 
         assert (await shelf.current("shelf", "key")).version == old.version
         assert list(await shelf.blob_refs(old.version)) == [make.ref(file)]

@@ -84,9 +84,9 @@ class Rewrapping:
             )
             draft = self._draft(opened, locked, bucket_made_ms)
             try:
-                await self._catalog.replace_version(draft, stored.version)
+                await self._catalog.replace_version(draft, stored)
             except errors.ObjectNotFound:
-                # Overwritten, deleted or wrapped anew since it was looked up; look again.
+                # Overwritten, deleted, tagged or wrapped anew since it was looked up; look again.
                 if not tries_left:
                     raise
             else:

@@ -249,9 +249,9 @@ class Rotation:
         locked = await self._encryption.lock(
             version.bucket, version.key, plan.customer, plan.wish, data_key=opened.data_key
         )
-        draft = self._draft(opened, locked, opened.stored.body, shares=version)
+        draft = self._draft(opened, locked, opened.stored.body)
         await self._check(draft, opened, locked, plan)
-        await self._catalog.rewrite_version(opened.stored, draft)
+        await self._catalog.replace_version(draft, opened.stored)
 
     async def _reseal(self, opened: encryption.Unlocked, plan: Plan) -> None:
         """Seal the data anew, part by part as it lies, and write an envelope around that."""
@@ -299,7 +299,7 @@ class Rotation:
                 raise errors.NotAuthentic("what was sealed anew does not open to what was read")
             first, *others = received
             try:
-                await first.commit(self._catalog.rewrite_version(opened.stored, draft))
+                await first.commit(self._catalog.replace_version(draft, opened.stored))
             finally:
                 for one in others:
                     one.kept = first.kept
@@ -320,7 +320,6 @@ class Rotation:
         body: bytes,
         *,
         blobs: tuple[records.NewBlob, ...] = (),
-        shares: records.Version | None = None,
     ) -> records.Draft:
         version = opened.stored.version
         envelope = envelopes.Envelope.seal(
@@ -344,7 +343,6 @@ class Rotation:
             body,
             self._encryption.seal_marks(locked.binding, self._encryption.open_marks(opened.stored)),
             blobs,
-            shares,
         )
 
     async def _check(

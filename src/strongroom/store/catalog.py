@@ -200,7 +200,7 @@ class Catalog(Protocol):
         """
         ...
 
-    async def replace_version(self, draft: records.Draft, replaced: records.Version) -> None:
+    async def replace_version(self, draft: records.Draft, replaced: records.Stored) -> None:
         """Put `draft` where a version stands: its key, id and place among the others stay.
 
         For another key around the same content. The draft keeps the body of the
@@ -209,7 +209,8 @@ class Catalog(Protocol):
         Raises:
             BucketNotFound: there is no such bucket (any more), or it is not the one
                 that `draft.bucket_made_ms` tells of.
-            ObjectNotFound: that version, with that generation, is gone.
+            ObjectNotFound: that version, with that generation and those marks, is gone:
+                the draft's marks are made of what was there.
         """
         ...
 

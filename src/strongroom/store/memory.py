@@ -227,11 +227,14 @@ class MemoryCatalog:
                 body = histories.Body(draft.body, 1, self._hold(*draft.blobs))
             self._put(bucket, draft, body)
 
-    async def replace_version(self, draft: records.Draft, replaced: records.Version) -> None:
+    async def replace_version(self, draft: records.Draft, replaced: records.Stored) -> None:
         """See the port."""
+        version = replaced.version
         with self._lock:
-            self._bucket(replaced.bucket, draft.bucket_made_ms)
-            entry = self._entry(replaced)
+            self._bucket(version.bucket, draft.bucket_made_ms)
+            entry = self._entry(version)
+            if entry.marks != replaced.marks:
+                raise errors.ObjectNotFound(version.bucket, version.key)
             assert entry.body is not None, "a generation is that of an object"
             if draft.blobs:
                 body = histories.Body(draft.body, 1, self._hold(*draft.blobs))

@@ -194,7 +194,7 @@ class SqliteCatalog:
         """See the port."""
         await self._write(writes.put_version, draft, guard)
 
-    async def replace_version(self, draft: records.Draft, replaced: records.Version) -> None:
+    async def replace_version(self, draft: records.Draft, replaced: records.Stored) -> None:
         """See the port."""
         await self._write(writes.replace_version, draft, replaced)
 

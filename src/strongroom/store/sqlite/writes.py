@@ -126,18 +126,24 @@ def put_version(conn: sqlite3.Connection, draft: records.Draft, guard: catalog.G
 
 
 def replace_version(
-    conn: sqlite3.Connection, draft: records.Draft, replaced: records.Version
+    conn: sqlite3.Connection, draft: records.Draft, replaced: records.Stored
 ) -> None:
     """See the port."""
-    home = stacks.home(conn, replaced.bucket, made_ms=draft.bucket_made_ms)
-    found = stacks.find(conn, home, replaced.key, replaced.version_id)
-    if found is None or found.version.generation != replaced.generation:
-        raise errors.ObjectNotFound(replaced.bucket, replaced.key)
+    version = replaced.version
+    home = stacks.home(conn, version.bucket, made_ms=draft.bucket_made_ms)
+    found = stacks.find(conn, home, version.key, version.version_id)
+    if found is None or found.version.generation != version.generation:
+        raise errors.ObjectNotFound(version.bucket, version.key)
+    (marks,) = conn.execute(
+        "SELECT marks FROM envelopes WHERE envelope_id = ?", (found.envelope_id,)
+    ).fetchone()
+    if marks != replaced.marks:
+        raise errors.ObjectNotFound(version.bucket, version.key)
     if draft.blobs:
         body_id = _add_body(conn, draft.body)
         _add_new_blobs(conn, body_id, draft.blobs)
     else:
-        body_id = _share_body(conn, replaced)
+        body_id = _share_body(conn, version)
     envelope_id = _add_envelope(conn, draft, body_id)
     stacks.replace(conn, home, found, draft.version, envelope_id)
     _release(conn, found.envelope_id)
