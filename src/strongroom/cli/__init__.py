@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "rb": "removing",
     "cse": "sealing",
     "scrub": "caring",
+    "verify": "verifying",
     "backup": "caring",
     "recover": "caring",
     "doctor": "doctor",

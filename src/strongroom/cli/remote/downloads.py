@@ -150,7 +150,7 @@ class Downloads:
             reply["ContentLength"],
             reply["ETag"].strip('"'),
             reply.get("VersionId"),
-            _checksum_of(reply),
+            checksum_of(reply),
         )
 
     def _at_once(self, source: places.Remote, path: Path, reading: Reading) -> Fetched:
@@ -265,7 +265,7 @@ class Downloads:
                 )
 
 
-def _checksum_of(reply: Mapping[str, Any]) -> tuple[str, bytes] | None:
+def checksum_of(reply: Mapping[str, Any]) -> tuple[str, bytes] | None:
     """Return (algorithm, raw digest) of the whole, where the store tells one."""
     if reply.get("ChecksumType", "FULL_OBJECT") != "FULL_OBJECT":
         return None
