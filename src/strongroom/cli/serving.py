@@ -50,6 +50,19 @@ config_option = click.option(
     " [env: STRONGROOM_KMS_LISTEN; default: off]",
 )
 @click.option(
+    "--kms-master",
+    metavar="URL",
+    help="Where the master of the KMS is: vault://HOST:PORT/MOUNT/KEY, aws:KEY, pkcs11:… or"
+    " kmip://HOST:PORT/KEY-ID. Its token or PIN comes by STRONGROOM_KMS_MASTER_SECRET."
+    " [env: STRONGROOM_KMS_MASTER; default: master.key]",
+)
+@click.option(
+    "--kms-cache-s",
+    metavar="SECONDS",
+    help="How long an opened KMS key is used before its master is asked again; 0 asks each time."
+    " [env: STRONGROOM_KMS_CACHE_S; default: 300]",
+)
+@click.option(
     "--metrics-listen",
     metavar="HOST:PORT",
     help="Plain HTTP, metrics and health only. [env: STRONGROOM_METRICS_LISTEN; default: off]",

@@ -19,7 +19,7 @@ from strongroom.crypto import secret
 from strongroom.dialects.s3 import cors, protocol, services
 from strongroom.dialects.s3 import dialect as s3_dialect
 from strongroom.keyring import kms, kms_sources, master, masters, sources
-from strongroom.server import application, background, files, key_service
+from strongroom.server import application, background, files, key_masters, key_service
 from strongroom.service import (
     buckets,
     copying,
@@ -131,6 +131,12 @@ async def build(
             opened,
             lying,
             master_key=settings.master_key,
+            kms_master=key_masters.make(
+                settings.kms_master, settings.kms_master_secret, secrets.token_bytes
+            )
+            if settings.kms_master is not None
+            else None,
+            kms_cache_ms=settings.kms_cache_s * 1000,
             root_access_key=settings.root_access_key,
             root_secret_key=settings.root_secret_key,
             region=settings.region,
@@ -276,6 +282,8 @@ async def assemble(
     blobs: blobs.Blobs,
     *,
     master_key: secret.SecretKey,
+    kms_master: masters.MasterKeys | None = None,
+    kms_cache_ms: int = masters.CACHE_MS,
     root_access_key: str,
     root_secret_key: secret.SecretKey,
     region: str,
@@ -296,6 +304,8 @@ async def assemble(
         catalog: where metadata lies; closed with the core.
         blobs: where bytes lie; likewise.
         master_key: root of what the server can open.
+        kms_master: what new keys of the KMS are under; None for `master_key`.
+        kms_cache_ms: how long an opened key of the KMS is used before its master is asked.
         root_access_key: root's access key.
         root_secret_key: root's secret key.
         region: the region that this store says it is in.
@@ -325,13 +335,15 @@ async def assemble(
         random_bytes=random_bytes,
     )
     built_in = masters.BuiltIn(keeper, random_bytes)
+    above = kms_master or built_in
     keys = kms.Kms(
         catalog.kms,
         masters.Materials(
-            {built_in.name: built_in},
-            built_in.name,
+            {one.name: one for one in (built_in, above)},
+            above.name,
             random_bytes=random_bytes,
             clock_ms=clock_ms,
+            cache_ms=kms_cache_ms,
         ),
         region=region,
         random_bytes=random_bytes,

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 MASTER_KEY_BYTES = master.MASTER_KEY_BYTES
+MAX_KMS_CACHE_S = 3600
+"""Longer than this, a key that was disabled at its master would go on for too long."""
 MAX_WORKERS = 256
 """More processes than this on one machine is a slip of the finger."""
 ACCESS_KEY_CHARACTERS = re.compile(r"[A-Za-z0-9._-]{3,128}")
@@ -66,6 +68,9 @@ class Settings:
         root_access_key: None until it was generated or read from the data directory,
             with `root_secret_key` (its UTF-8 bytes).
         master_key: `MASTER_KEY_BYTES`; None as above.
+        kms_master: where the master of the KMS is (`key_masters`); None for our own.
+        kms_master_secret: its token or PIN.
+        kms_cache_s: how long a key of the KMS is used before its master is asked again.
         sse_c_default: "allow" or "block".
         signature_v2: likewise, for forms and presigned URLs.
         acl_default: whether access lists count in new buckets: "allow" or "block".
@@ -93,6 +98,9 @@ class Settings:
     root_access_key: str | None = None
     root_secret_key: secret.SecretKey | None = None
     master_key: secret.SecretKey | None = None
+    kms_master: str | None = None
+    kms_master_secret: secret.SecretKey | None = None
+    kms_cache_s: int = 300
 
 
 def load(options: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
@@ -265,6 +273,18 @@ def parse_secret_key(value: Any) -> secret.SecretKey:
     return secret.SecretKey(text.encode())
 
 
+def _cache_seconds(value: Any) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_KMS_CACHE_S:
+        raise SettingsError(f"must be a number of seconds from 0 to {MAX_KMS_CACHE_S}.")
+    return value
+
+
+def _secret(value: Any) -> secret.SecretKey:
+    return secret.SecretKey(_text(value).encode())
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise SettingsError("must be a text.")
@@ -368,6 +388,9 @@ _ROWS: Sequence[_Row] = (
     _row("root_access_key", parse_access_key, keeps_empty=True),
     _row("root_secret_key", parse_secret_key, keeps_empty=True),
     _row("master_key", parse_master_key, keeps_empty=True),
+    _row("kms_master", _text),
+    _row("kms_master_secret", _secret, keeps_empty=True),
+    _row("kms_cache_s", _cache_seconds),
     _row("oss_listen", _text, unserved="the OSS dialect"),
     _row("console_listen", _text, unserved="the web console"),
     _row("database_url", _text, unserved="databases other than its own SQLite file"),
@@ -395,7 +418,7 @@ def undump(raw: bytes) -> Settings:
     for name in ("data_dir", "tls_cert", "tls_key"):
         if table[name] is not None:
             table[name] = Path(table[name])
-    for name in ("root_secret_key", "master_key"):
+    for name in ("root_secret_key", "master_key", "kms_master_secret"):
         if table[name] is not None:
             table[name] = secret.SecretKey(base64.b64decode(table[name]))
     table["trusted_proxies"] = parse_networks(table["trusted_proxies"])
