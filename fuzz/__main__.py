@@ -15,7 +15,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-TARGETS = ("chunked_bodies", "xml_documents", "signatures", "facet_values", "requests")
+TARGETS = (
+    "chunked_bodies",
+    "xml_documents",
+    "signatures",
+    "facet_values",
+    "requests",
+    "forms",
+    "old_signatures",
+)
 CORPUS = Path(__file__).parent / "corpus"
 SCRATCH = Path(".fuzz")
 MAX_INPUT_BYTES = 16 * 1024

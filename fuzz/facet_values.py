@@ -52,7 +52,7 @@ def _of_params(request: message.Request) -> Iterator[Callable[[], object]]:
         return
     yield lambda: _check_customer_key(dict(params))
     for read in (
-        facets.check_version,
+        facets.version_id,
         facets.content,
         facets.delete_conditions,
         facets.read_conditions,
@@ -83,7 +83,7 @@ def _of_texts(request: message.Request) -> Iterator[Callable[[], object]]:
 
 
 def _check_copy_source(text: str) -> None:
-    bucket, key = facets.copy_source({"CopySource": text})
+    bucket, key, _ = facets.copy_source({"CopySource": text})
     assert bucket, "a copy comes from a bucket"
     assert key, "and from an object"
     assert "/" not in bucket, "the first slash ends the bucket"

@@ -71,6 +71,16 @@ def test_a_url_is_for_one_method_and_one_key(bucket, presign):
         assert (answer.status, answer.fault.code) == (403, "SignatureDoesNotMatch")
 
 
+def test_a_url_lists_a_bucket(bucket, version):
+    bucket.ask("PUT", "/bucket/key", body=b"x")
+    client = bucket.client(signature_version=version)
+    url = client.generate_presigned_url("list_objects_v2", {"Bucket": "bucket"})
+
+    answer = use(bucket, "GET", target_of(url))
+
+    assert (answer.status, answer.text("KeyCount")) == (200, "1")
+
+
 def test_overrides_of_headers_are_signed(bucket, presign):
     bucket.ask("PUT", "/bucket/key", body=b"x")
     target = presign("get_object", Key="key", ResponseContentType="text/x a")
@@ -357,6 +367,7 @@ def test_a_header_of_version_2_is_verified(by_header, key):
     )
     assert by_header("GET", "/bucket/a%20b", key.headers()).body == b"x"
     assert by_header("GET", "/bucket?acl").status == 200
+    assert by_header("GET", "/bucket/").status == 200
     assert by_header("DELETE", "/bucket/a%20b").status == 204
 
 
@@ -386,6 +397,7 @@ def test_its_date_may_stand_among_the_other_headers(bucket):
     [
         ("yesterday", "AccessDenied"),
         (None, "AccessDenied"),
+        ("Tue, 07 Jul 1950 21:53:04 GMT", "AccessDenied"),
         ("Tue, 07 Jul 2020 21:53:04 GMT", "RequestTimeTooSkewed"),
         ("Tue, 07 Jul 9999 21:53:04 GMT", "RequestTimeTooSkewed"),
     ],

@@ -417,6 +417,22 @@ def test_nobody_may_upload_by_a_form_that_nobody_signed(bucket):
         assert (answer.status, answer.fault.code) == (403, "AccessDenied")
 
 
+def test_anybody_may_upload_by_a_form_where_a_list_says_so(store):
+    client = store.client()
+    client.create_bucket(Bucket="bucket", ObjectOwnership="ObjectWriter")
+    client.delete_public_access_block(Bucket="bucket")
+    client.put_bucket_acl(Bucket="bucket", ACL="public-read-write")
+
+    fields = {"key": "a", "acl": "public-read", "success_action_status": "201"}
+    answer = post(store, fields)
+
+    assert answer.status == 201, answer.body
+    assert store.ask("GET", "/bucket/a", who=None).body == b"content"
+    # Nobody owns it, so a stranger cannot change who may see it.
+    changed = store.ask("PUT", "/bucket/a?acl", {"x-amz-acl": "private"}, who=None)
+    assert changed.status == 403
+
+
 def test_a_form_of_somebody_else_is_refused(bucket):
     stranger = bucket.add_user("alice", "aliceaccess", "alice-secret-for-tests")
     made = bucket.client(*stranger).generate_presigned_post("bucket", "k")["fields"]

@@ -136,11 +136,13 @@ class ObjectFacts:
         writer: canonical id of who wrote it.
         acl: its list; None where it was written without one.
         tags: key → value.
+        is_new: the asker is about to make it.
     """
 
     writer: str
     acl: grants.AccessList | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    is_new: bool = False
 
 
 def rules_of(bucket: records.Bucket) -> Rules:
@@ -268,7 +270,8 @@ def _is_listed(
         listed, permission = rules.acl, grants.ON_BUCKET[action]
     elif found is None or action not in _THE_OBJECTS_OWNERS:
         return False
-    elif principal.user_id == found.writer and not principal.is_anonymous:
+    elif found.is_new or (principal.user_id == found.writer and not principal.is_anonymous):
+        # Nobody owns what strangers wrote, but a stranger says what becomes of it in writing.
         return True
     elif action in grants.ON_OBJECT:
         listed, permission = found.acl or grants.private(found.writer), grants.ON_OBJECT[action]

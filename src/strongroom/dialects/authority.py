@@ -108,7 +108,7 @@ class Authority:
             action = actions.OF_A_VERSION.get(action, action)
         found: decision.ObjectFacts | None = None
         if need.makes:
-            found = decision.ObjectFacts(self._principal.user_id)
+            found = decision.ObjectFacts(self._principal.user_id, is_new=True)
         elif need.key is not None and rules.needs_object(action):
             found = await self._found(bucket, need)
         return decision.decide(
