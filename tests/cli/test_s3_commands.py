@@ -341,6 +341,42 @@ def test_rm_removes_objects_prefixes_and_odd_names(do, s3, bucket):
     assert [one["Key"] for one in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["p", "px"]
 
 
+def test_versions_are_listed_shown_fetched_and_removed(do, s3, bucket, tmp_path):
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    ids = [s3.put_object(Bucket=bucket, Key="k", Body=body)["VersionId"] for body in (b"1", b"22")]
+    s3.put_object(Bucket=bucket, Key="kk", Body=b"longer name")
+
+    do("rm", f"s3://{bucket}/k")
+    listed = lines(do("ls", f"s3://{bucket}", "--versions", "--json"))
+    do("cp", f"s3://{bucket}/k", "old", "--version-id", ids[0])
+    about = lines(do("stat", f"s3://{bucket}/k", "--version-id", ids[1], "--json"))[0]
+    do("cp", f"s3://{bucket}/k", f"s3://{bucket}/k", "--version-id", ids[0])
+    restored = s3.get_object(Bucket=bucket, Key="k")["Body"].read()
+    removed = lines(do("rm", f"s3://{bucket}/k", "--versions", "--json"))
+    left = lines(do("ls", f"s3://{bucket}", "--versions", "--json"))
+
+    of_k = [one for one in listed if one["key"] == "k"]
+    assert sum(one["delete_marker"] for one in of_k) == 1
+    assert {one["version_id"] for one in of_k if not one["delete_marker"]} == set(ids)
+    assert [one["is_latest"] for one in of_k if one["delete_marker"]] == [True]
+    assert (tmp_path / "old").read_bytes() == restored == b"1"
+    assert (about["version_id"], about["size"]) == (ids[1], 2)
+    assert len(removed) == 4
+    assert [one["key"] for one in left] == ["kk"]
+
+
+def test_a_bucket_with_versions_goes_by_force(do, s3, bucket):
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    for name in ("plain", "bell\x07", "plain"):
+        s3.put_object(Bucket=bucket, Key=name, Body=b"x")
+    s3.delete_object(Bucket=bucket, Key="plain")
+
+    do("rb", f"s3://{bucket}", status=1)
+    do("rb", "--force", f"s3://{bucket}")
+
+    assert "no such bucket" in do("ls", f"s3://{bucket}", status=1).stderr
+
+
 def test_buckets_are_made_and_removed(do, s3, bucket):
     do("mb", f"s3://{bucket}-new")
     again = do("rb", f"s3://{bucket}-new")

@@ -172,11 +172,12 @@ def derive(
 @serving.config_option
 @_json_option
 def fingerprint(source: str, *, as_json: bool, **options: Any) -> None:
-    """Print the fingerprint that a store has of a customer key.
+    """Print the fingerprint of a customer key in a store.
 
     It tells keys apart and nothing else; it is made with the store's master key,
     so that another store has another one for the same key. Works on the data
-    directory, also while the server runs.
+    directory, also while the server runs. This release keeps no fingerprints
+    beside objects: compare them with your own notes.
     """
     with failures.told():
         chosen = home.inspected(settings.load(options, os.environ))

@@ -126,7 +126,8 @@ config_option = click.option(
 @click.option(
     "--fingerprints",
     metavar="on|off",
-    help="off keeps no fingerprints of customer keys. [env: STRONGROOM_FINGERPRINTS; default: on]",
+    help="off keeps no fingerprints of customer keys; this release keeps none in any case."
+    " [env: STRONGROOM_FINGERPRINTS; default: on]",
 )
 @config_option
 def serve(**options: Any) -> None:
