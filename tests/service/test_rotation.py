@@ -73,7 +73,7 @@ def stays(before, after):
     return after == dataclasses.replace(before, mode=after.mode, generation=after.generation)
 
 
-async def put_multipart(bench, customer=None, wish=None):
+async def put_multipart(bench, customer=None, wish=None, again=None):
     upload = await bench.create("key", customer, wish=wish)
     bodies = [bytes([number]) * size for number, size in ((1, 5 * 2**20), (4, 70_000))]
     parts = [
@@ -81,6 +81,8 @@ async def put_multipart(bench, customer=None, wish=None):
         for number, body in zip((1, 4), bodies, strict=True)
     ]
     await bench.complete(upload, *parts)
+    if again is not None:
+        again.append(lambda: bench.complete(upload, *parts))
     return b"".join(bodies)
 
 
@@ -409,5 +411,21 @@ def test_every_version_of_a_key_is_rotated_each_with_its_own_key(bench, rotating
             (third, NEW, b"three"),
         ):
             assert await bench.get("key", key, version_id=version_id) == body
+
+    asyncio.run(main())
+
+
+def test_a_completion_that_is_asked_for_again_has_its_answer_after_a_rotation(bench, rotating):
+    async def main():
+        again = []
+        await put_multipart(bench, OLD, again=again)
+        etag = (await bench.catalog.current("bucket", "key")).version.etag
+
+        await outcomes(rotating, plan(bench, NEW))
+
+        assert (await again[0]()).etag == etag
+        await bench.put("key", SMALL, NEW)
+        with pytest.raises(errors.UploadNotFound):
+            await again[0]()
 
     asyncio.run(main())

@@ -380,7 +380,10 @@ class Multipart:
             stored = await self._catalog.version(bucket, key, done.version_id)
         except (errors.VersionNotFound, errors.IsDeleteMarker) as error:
             raise errors.UploadNotFound(upload_id) from error
-        if stored.version.generation != done.generation:
+        version = stored.version
+        # Not the generation: another key may have been put around it since.
+        stands = (version.version_id, version.etag, version.modified_ms)
+        if stands != (done.version_id, done.etag, done.completed_ms):
             raise errors.UploadNotFound(upload_id)
         if stored.version.mode == sources.CUSTOMER_MODE and customer is None:
             protection = sources.PLAIN_PROTECTIONS[sources.CUSTOMER_MODE]
