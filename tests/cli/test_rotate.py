@@ -40,14 +40,14 @@ def rotate(run, server, tmp_path):
     (tmp_path / "old").write_bytes(OLD)
     (tmp_path / "new").write_bytes(NEW)
 
-    def invoke(*args, status=0):
+    def invoke(*args, status=0, **env):
         told = run(
             "keys",
             "rotate",
             *args,
             "--data-dir",
             str(server.data_dir),
-            env={"STRONGROOM_MASTER_KEY": MASTER_KEY},
+            env={"STRONGROOM_MASTER_KEY": MASTER_KEY} | env,
         )
         assert told.exit_code == status, (told.output, told.exception)
         return told
@@ -281,3 +281,11 @@ def test_what_cannot_be_done_is_a_sentence(rotate, args, said):
 
     assert said in told.stderr
     assert told.stderr.count("\n") == 1
+
+
+def test_the_master_of_the_kms_is_the_one_that_the_server_has(rotate):
+    keys = ("--old-key", "old", "--new-sse", "aws:kms")
+
+    told = rotate("s3://b", *keys, status=1, STRONGROOM_KMS_MASTER="nonsense://here")
+
+    assert "master" in told.stderr

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from strongroom import errors
 from strongroom.keyring import kms, kms_sources, master, masters, sources
-from strongroom.server import build
+from strongroom.server import build, key_masters
 from strongroom.service import encryption, objects, rotation, transfer
 from strongroom.store import disk
 from strongroom.store.sqlite import catalog as sqlite_catalog
@@ -57,7 +57,8 @@ async def open_rotation(settings: configuration.Settings) -> AsyncIterator[Rotat
     """Open a data directory for a rotation.
 
     Raises:
-        MasterKeyTrouble: the catalog was made under another master key.
+        MasterKeyTrouble: the catalog was made under another master key, or the master of the
+            KMS cannot be used.
         StoreFailed: catalog or blobs cannot be opened, or do not belong together.
     """
     assert settings.master_key is not None, "the command resolves the master key first"
@@ -80,9 +81,17 @@ async def open_rotation(settings: configuration.Settings) -> AsyncIterator[Rotat
                 "the catalog is not the one of these blobs; put the right one back"
             )
         built_in = masters.BuiltIn(keeper, random_bytes)
+        above: masters.MasterKeys = built_in
+        if settings.kms_master is not None:
+            above = key_masters.make(settings.kms_master, settings.kms_master_secret, random_bytes)
         materials = masters.Materials(
-            {built_in.name: built_in}, built_in.name, random_bytes=random_bytes, clock_ms=clock_ms
+            {one.name: one for one in (built_in, above)},
+            above.name,
+            random_bytes=random_bytes,
+            clock_ms=clock_ms,
+            cache_ms=settings.kms_cache_s * 1000,
         )
+        stack.push_async_callback(materials.close)
         keys = kms.Kms(
             opened.kms,
             materials,
