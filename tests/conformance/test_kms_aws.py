@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from botocore import exceptions
+from botocore import UNSIGNED, exceptions
 from botocore.config import Config
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding
@@ -578,3 +578,28 @@ def test_the_command_line_of_aws_does_a_round(server, tmp_path):
 
     assert base64.b64decode(opened["Plaintext"]) == b"\x00secret"
     assert [row["KeyId"] for row in aws("list-keys")["Keys"] if row["KeyId"] == key] == [key]
+
+
+def test_unsigned_requests_use_no_key_even_where_everybody_may_read_and_write(server, new_name):
+    s3 = server.boto3_client()
+    nobody = server.boto3_client(config=Config(signature_version=UNSIGNED))
+    bucket = new_name()
+    s3.create_bucket(Bucket=bucket)
+    s3.delete_public_access_block(Bucket=bucket)
+    statement = {
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": ["s3:GetObject", "s3:PutObject"],
+        "Resource": f"arn:aws:s3:::{bucket}/*",
+    }
+    s3.put_bucket_policy(
+        Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": statement})
+    )
+    s3.put_object(Bucket=bucket, Key="plain", Body=b"x")
+    s3.put_object(Bucket=bucket, Key="sealed", Body=b"x", ServerSideEncryption="aws:kms")
+
+    assert nobody.get_object(Bucket=bucket, Key="plain")["Body"].read() == b"x"
+    with refused("AccessDenied"):
+        nobody.get_object(Bucket=bucket, Key="sealed")
+    with refused("AccessDenied"):
+        nobody.put_object(Bucket=bucket, Key="new", Body=b"x", ServerSideEncryption="aws:kms")

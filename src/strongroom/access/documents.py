@@ -18,6 +18,8 @@ from strongroom.access import conditions, vocabulary, wildcards
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+MAX_KEY_POLICY_BYTES: Final = 32 * 1024
+"""Source: AWS KMS API, PutKeyPolicy."""
 MAX_BUCKET_POLICY_BYTES: Final = 20 * 1024
 """Source: S3 user guide, "Policies and permissions in Amazon S3"."""
 MAX_IDENTITY_POLICY_CHARACTERS: Final = 6144
@@ -49,9 +51,16 @@ class Kind(enum.Enum):
     """What a document is attached to; that decides which fields a statement has."""
 
     BUCKET = "bucket"
+    KEY = "key"
+    """A KMS key: statements as a bucket's, about the KMS's actions."""
     IDENTITY = "identity"
     TRUST = "trust"
     """Who may assume a role: principals, and no resource."""
+
+
+_OF_RESOURCES: Final = {Kind.BUCKET: MAX_BUCKET_POLICY_BYTES, Kind.KEY: MAX_KEY_POLICY_BYTES}
+"""Kinds that are attached to a thing, and how many bytes each may have."""
+_VENDORS: Final = {Kind.BUCKET: "s3", Kind.KEY: "kms", Kind.TRUST: "sts"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +149,7 @@ def parse(text: str, kind: Kind) -> Document:
     variables = version == _WITH_VARIABLES
     statements = tuple(_statement(each, kind, variables=variables) for each in found)
     sids = [statement.sid for statement in statements if statement.sid]
-    if kind is not Kind.BUCKET and len(set(sids)) < len(sids):
+    if kind not in _OF_RESOURCES and len(set(sids)) < len(sids):
         raise errors.MalformedPolicy("Statement IDs (SID) in a single policy must be unique.")
     return Document(statements, frozenset(_keys(statements)))
 
@@ -200,8 +209,8 @@ def _check_size(text: str, kind: Kind) -> None:
         size = len(text.encode())
     except UnicodeEncodeError:
         raise errors.MalformedPolicy("This policy contains invalid Json") from None
-    most = MAX_BUCKET_POLICY_BYTES if kind is Kind.BUCKET else 4 * MAX_IDENTITY_POLICY_CHARACTERS
-    if size > most or (kind is not Kind.BUCKET and len(text) > MAX_IDENTITY_POLICY_CHARACTERS):
+    most = _OF_RESOURCES.get(kind, 4 * MAX_IDENTITY_POLICY_CHARACTERS)
+    if size > most or (kind not in _OF_RESOURCES and len(text) > MAX_IDENTITY_POLICY_CHARACTERS):
         raise errors.MalformedPolicy("Policy exceeds the maximum allowed document size.")
 
 
@@ -247,7 +256,7 @@ def _statement(fields: Any, kind: Kind, *, variables: bool) -> Statement:
         raise errors.MalformedPolicy("Could not parse the policy: Statement is not an object")
     _known(fields, _STATEMENT_FIELDS)
     sid = fields.get("Sid", "")
-    if not isinstance(sid, str) or (kind is not Kind.BUCKET and not _SID.fullmatch(sid)):
+    if not isinstance(sid, str) or (kind not in _OF_RESOURCES and not _SID.fullmatch(sid)):
         raise errors.MalformedPolicy("Statement IDs (SID) must be alpha-numeric.")
     effect = fields.get("Effect")
     if effect is None:
@@ -312,7 +321,7 @@ def _action(text: str, kind: Kind) -> wildcards.Pattern:
         if _ACTION.fullmatch(text) is None:
             raise errors.MalformedPolicy("Policy has invalid action")
         vendor = text.partition(":")[0].lower()
-        if (kind is Kind.BUCKET and vendor != "s3") or (kind is Kind.TRUST and vendor != "sts"):
+        if vendor != _VENDORS.get(kind, vendor):
             raise errors.MalformedPolicy("Policy has invalid action")
     return wildcards.parse(text.lower(), variables=False)
 

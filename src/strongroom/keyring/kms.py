@@ -105,6 +105,8 @@ class Kms:
         random_bytes: Callable[[int], bytes],
         clock_ms: Callable[[], int],
         judge: key_access.Judge = key_access.judge,
+        check_policy: Callable[[str], None] = key_access.check,
+        names_of: Callable[[Caller], frozenset[str]] | None = None,
     ) -> None:
         """Set up.
 
@@ -116,6 +118,9 @@ class Kms:
             random_bytes: source of data keys, ids, salts.
             clock_ms: the time.
             judge: judges key policies.
+            check_policy: raises `KmsMalformedPolicy` for what `judge` cannot judge.
+            names_of: returns by what names policies and grants may speak of a caller;
+                None knows the canonical id, and the user's ARN in `account`.
         """
         self.store = store
         self.materials = materials
@@ -123,7 +128,9 @@ class Kms:
         self.account = account
         self.random_bytes = random_bytes
         self.clock_ms = clock_ms
+        self.check_policy = check_policy
         self._judge = judge
+        self._names_of = names_of
 
     # What S3 needs
 
@@ -247,6 +254,8 @@ class Kms:
 
     def principals(self, caller: Caller) -> frozenset[str]:
         """Return everything that names a caller in policies and grants."""
+        if self._names_of is not None:
+            return self._names_of(caller)
         names = {caller.user_id}
         if caller.name and not caller.is_root:
             names.add(f"arn:aws:iam::{self.account}:user/{caller.name}")

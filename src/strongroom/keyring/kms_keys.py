@@ -506,7 +506,7 @@ class Keys:
     async def _check_policy(
         self, key: kms.Key, policy: str, caller: Caller, *, bypass: bool
     ) -> None:
-        key_access.check(policy)
+        self._kms.check_policy(policy)
         changed = dataclasses.replace(key, policy=policy)
         if not bypass and not await self._kms.may(changed, "PutKeyPolicy", caller):
             raise errors.KmsMalformedPolicy(

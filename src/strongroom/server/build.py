@@ -348,6 +348,9 @@ async def assemble(
         region=region,
         random_bytes=random_bytes,
         clock_ms=clock_ms,
+        judge=key_service.judge,
+        check_policy=key_service.check_policy,
+        names_of=key_service.names_of,
     )
     threads = futures.ThreadPoolExecutor(WORK_THREADS, thread_name_prefix="strongroom-work")
     pins = transfer.Pins()

@@ -1,0 +1,121 @@
+"""Key policies are judged as buckets' policies are."""
+
+import json
+
+import pytest
+
+from strongroom import errors
+from strongroom.access import identities
+from strongroom.keyring import key_access, kms
+from strongroom.server import key_service
+
+BOB = kms.Caller("bb" * 32, name="bob")
+ARN = "arn:aws:kms:us-east-1:000000000000:key/x"
+VIA = "s3.us-east-1.amazonaws.com"
+ACCOUNT = identities.account_of(BOB.user_id)
+
+
+def statement(effect="Allow", principal="*", action="kms:Decrypt", **more):
+    return {
+        "Effect": effect,
+        "Principal": principal,
+        "Action": action,
+        "Resource": "*",
+        **more,
+    }
+
+
+def judged(*statements, context=None, via="", caller=BOB):
+    text = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+    key_service.check_policy(text)
+    asked = key_access.Asked("kms:Decrypt", key_service.names_of(caller), ARN, context or {}, via)
+    return key_service.judge(text, asked)
+
+
+@pytest.mark.parametrize(
+    "principal",
+    [
+        "*",
+        {"AWS": "*"},
+        {"CanonicalUser": BOB.user_id},
+        {"AWS": f"arn:aws:iam::{ACCOUNT}:user/bob"},
+        {"AWS": ["arn:aws:iam::111111111111:root", f"arn:aws:iam::{ACCOUNT}:root"]},
+    ],
+)
+def test_a_principal_is_named_as_in_a_buckets_policy(principal):
+    assert judged(statement(principal=principal)) is True
+
+
+@pytest.mark.parametrize(
+    "principal", [{"AWS": "arn:aws:iam::111111111111:root"}, {"CanonicalUser": "cc" * 32}]
+)
+def test_somebody_else_is_not_named(principal):
+    assert judged(statement(principal=principal)) is None
+
+
+@pytest.mark.parametrize(
+    ("condition", "context", "via", "verdict"),
+    [
+        ({"StringEquals": {"kms:EncryptionContext:Shelf": "attic"}}, {"shelf": "attic"}, "", True),
+        ({"StringEquals": {"kms:EncryptionContext:Shelf": "attic"}}, {"shelf": "x"}, "", None),
+        ({"StringEquals": {"kms:EncryptionContext:Shelf": "attic"}}, {}, "", None),
+        (
+            {"StringLike": {"kms:EncryptionContext:aws:s3:arn": "arn:aws:s3:::shelf/*"}},
+            {"aws:s3:arn": "arn:aws:s3:::shelf/film"},
+            "",
+            True,
+        ),
+        ({"StringEquals": {"kms:ViaService": VIA}}, {}, VIA, True),
+        ({"StringEquals": {"kms:ViaService": VIA}}, {}, "", None),
+        ({"StringEquals": {"kms:CallerAccount": ACCOUNT}}, {}, "", True),
+        (
+            {"ForAllValues:StringEquals": {"kms:EncryptionContextKeys": ["a", "b"]}},
+            {"a": "1"},
+            "",
+            True,
+        ),
+        (
+            {"ForAllValues:StringEquals": {"kms:EncryptionContextKeys": ["a", "b"]}},
+            {"c": "1"},
+            "",
+            None,
+        ),
+    ],
+)
+def test_a_condition_asks_for_the_context_and_the_way_of_asking(condition, context, via, verdict):
+    assert judged(statement(Condition=condition), context=context, via=via) is verdict
+
+
+def test_a_deny_stands():
+    assert judged(statement(), statement("Deny", {"CanonicalUser": BOB.user_id})) is False
+    assert judged(statement(), statement("Deny", action="kms:Encrypt")) is True
+
+
+def test_names_that_differ_in_case_alone_allow_nothing():
+    condition = {"StringEquals": {"kms:EncryptionContext:a": "good"}}
+
+    assert judged(statement(Condition=condition), context={"a": "bad", "A": "good"}) is False
+
+
+def test_what_cannot_be_read_allows_nothing_and_is_not_taken():
+    asked = key_access.Asked("kms:Decrypt", key_service.names_of(BOB), ARN, {}, "")
+    for text in ("", "{}", json.dumps({"Statement": [statement(action="s3:GetObject")]})):
+        assert key_service.judge(text, asked) is False
+        with pytest.raises(errors.KmsMalformedPolicy):
+            key_service.check_policy(text)
+
+
+def test_nobody_in_particular_has_no_names():
+    assert key_service.names_of(kms.Caller("")) == frozenset()
+
+
+def test_the_policies_that_keys_are_made_with_are_read():
+    key_service.check_policy(key_access.default_policy("000000000000", BOB.user_id))
+    key_service.check_policy(key_access.service_policy("000000000000", VIA))
+    assert (
+        key_service.judge(
+            key_access.default_policy("000000000000", BOB.user_id),
+            key_access.Asked("kms:Decrypt", key_service.names_of(BOB), ARN, {}, ""),
+        )
+        is True
+    )
