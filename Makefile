@@ -32,7 +32,7 @@ ORDEAL := PYTHONPATH=tests/crash $(BIN)/python -m ordeal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve crash faults power tamper conformance interop fuzz bench test lint format types contracts tests docs models vectors clean
+.PHONY: help serve crash faults power tamper load conformance interop fuzz bench test lint format types contracts tests docs models vectors clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,11 @@ power: $(VENV)/test.stamp ## cut the power in a trace of strace and check what w
 
 tamper: $(VENV)/test.stamp ## change stored bytes and rows and check what is served (CASES=2000)
 	$(ORDEAL).tamper --cases $(CASES) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+load: $(VENV)/test.stamp ## idle, slow and busy clients at once; a million keys; keys left in memory
+	$(ORDEAL).crowd $(ARGS)
+	$(ORDEAL).million
+	$(ORDEAL).memory
 
 format: $(VENV)/test.stamp ## rewrite the code in its format
 	$(BIN)/ruff format

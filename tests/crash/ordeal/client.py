@@ -134,13 +134,7 @@ class Client:
         Raises:
             NoAnswerError: the connection ended first.
         """
-        path = f"/{self._bucket}" + ("" if key is None else f"/{quote(key)}")
-        target = path + (f"?{urlencode(query, quote_via=quote)}" if query else "")
-        request = AWSRequest(
-            method, f"https://{self._host}{target}", headers={**self._always, **(headers or {})}
-        )
-        _Signer(self._credentials, "s3", "us-east-1").add_auth(request)
-        sent = dict(request.headers.items())
+        target, sent = self._sign(method, key, query, headers)
         if body or method in ("PUT", "POST"):
             sent["Content-Length"] = str(len(body))
         try:
@@ -158,6 +152,22 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise NoAnswerError(f"{type(error).__name__}: {error}") from error
+
+    def head_of(self, method, key, headers, length=0):
+        """Return the signed head of a request, as it goes over the wire."""
+        target, sent = self._sign(method, key, (), headers)
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {self._host}"]
+        lines += [f"{name}: {value}" for name, value in sent.items()]
+        return "\r\n".join([*lines, f"Content-Length: {length}", "", ""]).encode()
+
+    def _sign(self, method, key, query, headers):
+        path = f"/{self._bucket}" + ("" if key is None else f"/{quote(key)}")
+        target = path + (f"?{urlencode(query, quote_via=quote)}" if query else "")
+        request = AWSRequest(
+            method, f"https://{self._host}{target}", headers={**self._always, **(headers or {})}
+        )
+        _Signer(self._credentials, "s3", "us-east-1").add_auth(request)
+        return target, dict(request.headers.items())
 
     def _early_answer(self, method):
         with contextlib.closing(self._connection.sock) as sock:
