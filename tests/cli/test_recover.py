@@ -274,3 +274,41 @@ def test_the_registry_follows_buckets_and_users(mirrored):
 
 def registry_of(store):
     return store.data_dir / "envelopes" / mirrors.REGISTRY
+
+
+@pytest.mark.parametrize("catalog_is_left", [True, False])
+def test_versions_keep_their_order_and_markers_come_from_the_catalog(mirrored, catalog_is_left):
+    name = {"Bucket": mirrored.bucket}
+    with mirrored.serve() as server:
+        client = server.boto3_client()
+        client.put_bucket_versioning(**name, VersioningConfiguration={"Status": "Enabled"})
+        bodies = [b"%d" % number * 30_000 for number in range(3)]
+        ids = [
+            client.put_object(**name, Key="v", Body=body, **mirrored.own)["VersionId"]
+            for body in bodies
+        ]
+        client.delete_object(**name, Key="large")
+        wait_for_mirrors(mirrored)
+    if not catalog_is_left:
+        for path in mirrored.data_dir.glob("catalog.sqlite*"):
+            path.unlink()
+
+    made = report_of(mirrored.run("recover", "--json"))
+
+    assert made["delete_markers"] == int(catalog_is_left)
+    with mirrored.serve() as server:
+        client = server.boto3_client()
+        there = client.list_object_versions(**name, Prefix="v")["Versions"]
+        assert [one["VersionId"] for one in there] == ids[::-1]
+        assert [one["IsLatest"] for one in there] == [True, False, False]
+        for version_id, body in zip(ids, bodies, strict=True):
+            how = {"Key": "v", "VersionId": version_id, **mirrored.own}
+            assert client.get_object(**name, **how)["Body"].read() == body
+        # What only a marker hid is seen again where the catalog is gone.
+        shown = {one["Key"] for one in client.list_objects_v2(**name)["Contents"]}
+        assert ("large" in shown) is not catalog_is_left
+        client.put_object(**name, Key="v", Body=b"after", **mirrored.own)
+        newest = client.list_object_versions(**name, Prefix="v")["Versions"][0]
+        assert newest["IsLatest"]
+        assert newest["VersionId"] not in ids
+    assert mirrored.damages() == []
