@@ -180,8 +180,8 @@ def remove(conn: sqlite3.Connection, place: Home, row: Row) -> None:
 def _first(conn: sqlite3.Connection, place: Home, key: str, *, hidden: int) -> Row | None:
     row = conn.execute(
         f"SELECT v.hidden, v.seq, v.envelope_id, {rows.VERSION} FROM versions v"
-        " WHERE v.bucket_id = ? AND v.hidden = ? AND v.key = ? ORDER BY v.seq LIMIT 1",
-        (place.bucket_id, hidden, key.encode()),
+        f" WHERE v.bucket_id = ? AND v.hidden = {hidden} AND v.key = ? ORDER BY v.seq LIMIT 1",
+        (place.bucket_id, key.encode()),
     ).fetchone()
     return None if row is None else _to_row(place, row)
 
@@ -194,24 +194,26 @@ def _is_object(row: Row | None) -> bool:
     return row is not None and not row.version.is_marker
 
 
-def _where(place: Home, row: Row) -> tuple[int, int, bytes, int]:
-    return (place.bucket_id, row.hidden, row.version.key.encode(), row.seq)
-
-
 def _delete(conn: sqlite3.Connection, place: Home, row: Row) -> None:
-    conn.execute(
-        "DELETE FROM versions WHERE bucket_id = ? AND hidden = ? AND key = ? AND seq = ?",
-        _where(place, row),
-    )
+    conn.execute(f"DELETE FROM versions WHERE {_at(row)}", _values(place, row))
 
 
 def _hide(conn: sqlite3.Connection, place: Home, row: Row, *, hidden: int) -> None:
     if row.hidden != hidden:
-        conn.execute(
-            "UPDATE versions SET hidden = ?"
-            " WHERE bucket_id = ? AND hidden = ? AND key = ? AND seq = ?",
-            (hidden, *_where(place, row)),
-        )
+        conn.execute(f"UPDATE versions SET hidden = {hidden} WHERE {_at(row)}", _values(place, row))
+
+
+def _at(row: Row) -> str:
+    """Return the condition that finds a row; its values are those of `_values`.
+
+    `hidden` is no parameter: the index of hidden versions would make SQLite compile
+    the statement anew each time that one is bound, which takes longer than to run it.
+    """
+    return f"bucket_id = ? AND hidden = {row.hidden} AND key = ? AND seq = ?"
+
+
+def _values(place: Home, row: Row) -> tuple[int, bytes, int]:
+    return (place.bucket_id, row.version.key.encode(), row.seq)
 
 
 def _count(conn: sqlite3.Connection, place: Home, *, shown: bool, was: bool) -> None:
