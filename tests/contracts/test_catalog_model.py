@@ -270,6 +270,16 @@ class CatalogMachine(RuleBasedStateMachine):
         if versioning:
             self.model.push(marker, None, ())
 
+    @rule(data=st.data())
+    @precondition(lambda self: self.model.stacks)
+    def delete_the_newest(self, data):
+        """Let what stands behind a version, or behind a marker, come forward."""
+        bucket, key = at = data.draw(st.sampled_from(sorted(self.model.stacks)))
+        version_id = self.model.stacks[at][0][0].version_id
+        call = self.catalog.delete_version(bucket, key, version_id=version_id)
+        assert self.run(call) == self.model.remove(at, version_id)
+        self.compare()
+
     @rule(key=KEYS, initiated_ms=st.integers(0, 3))
     @precondition(lambda self: "shelf" in self.model.buckets)
     def create_upload(self, key, initiated_ms):
