@@ -232,7 +232,7 @@ def resume(
         keys: the same; here they have to unwrap.
         part_plain: `Sealing.part_plain` of then.
         context: as then.
-        sealed_before: SHA-256 digests of the parts that were sealed then, by number. The
+        sealed_before: `writing.digest` of the parts that were sealed then, by number. The
             formats that use a keystream once refuse to seal anything else there.
         random_bytes: of a cryptographic generator.
 

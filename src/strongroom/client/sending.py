@@ -184,7 +184,7 @@ class Sender:
             int(first["part_plain"]),
             context=self._envelopes.context_of(bare, target.bucket, target.key, context),
             sealed_before={
-                int(line["part"]): bytes.fromhex(line["sha256"])
+                int(line["part"]): bytes.fromhex(line["blake2b"])
                 for line in lines[1:]
                 if "part" in line
             },

@@ -1,14 +1,13 @@
 """Uploads in parts: parallel, bounded in memory, and continued after a kill.
 
 The caller's thread reads the source and, where the format wants an order, seals. Workers do
-the rest. At any moment `threads` parts and one more are in memory.
+the rest. At any moment `threads` parts are on their way, and the next two are read.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import hashlib
 import os
 import threading
 from dataclasses import dataclass, field
@@ -17,11 +16,12 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 from botocore.exceptions import ClientError
 
 from strongroom import errors
+from strongroom.client import writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from strongroom.client import checkpoints, writing
+    from strongroom.client import checkpoints
     from strongroom.crypto import segments
 
 MIB = 1024 * 1024
@@ -133,26 +133,8 @@ def run(
         ObjectTooLarge: it takes more than 10,000 parts.
     """
     sealing = opened.sealing
-    etags: dict[int, str] = {}
-    failed = threading.Event()
     held = max(1, min(threads, MOST_BYTES_IN_FLIGHT // sealing.part_plain))
-    room = threading.BoundedSemaphore(held + 1)
-
-    def send(number: int, plain: bytes, sealed: segments.Data | None, *, last: bool) -> None:
-        try:
-            if failed.is_set():
-                return
-            if sealed is None:
-                sealed = sealing.seal_part(number, plain, last=last)
-            etags[number] = _send(target, opened, number, sealed, journal)
-        except BaseException:
-            failed.set()
-            raise
-        finally:
-            room.release()
-        if tell is not None:
-            tell(len(plain))
-
+    sender = _Sender(target, opened, held, tell, journal)
     total = 0
     with concurrent.futures.ThreadPoolExecutor(held, "strongroom-upload") as pool:
         waiting = []
@@ -160,28 +142,19 @@ def run(
             for number, plain, last in _parts(source, sealing.part_plain):
                 total += len(plain)
                 _check_end(total, size, last=last)
-                room.acquire()
-                sealed = sealing.seal_part(number, plain, last=last) if sealing.ordered else None
-                waiting.append(pool.submit(send, number, plain, sealed, last=last))
+                sender.room.acquire()
+                sealed = _sealed_here(sealing, number, plain, last=last)
+                waiting.append(pool.submit(sender.send, number, [sealed, plain], last=last))
+                del plain, sealed
                 waiting = [future for future in waiting if not _done(future)]
         except BaseException:
-            failed.set()
+            sender.failed.set()
             raise
         for future in waiting:
             future.result()
     if unchanged is not None and not unchanged():
         raise errors.SourceChanged("the source was written to while it was read")
-    answer: dict[str, Any] = target.client.complete_multipart_upload(
-        **target.named(),
-        **target.complete,
-        UploadId=opened.upload_id,
-        MultipartUpload={
-            "Parts": [
-                {"PartNumber": number, "ETag": etag} for number, etag in sorted(etags.items())
-            ]
-        },
-    )
-    return answer
+    return _complete(target, opened.upload_id, sender.etags)
 
 
 def abort(target: Target, upload_id: str) -> None:
@@ -227,6 +200,75 @@ def size_of(source: IO[bytes]) -> int | None:
     return end - at
 
 
+class _Sender:
+    """What the workers of one upload share.
+
+    Attributes:
+        room: taken for each part before it is handed over, given back when it is there.
+        failed: set when any part fails, so that the others end soon.
+        etags: of the parts that are there.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        opened: Opened,
+        held: int,
+        tell: Callable[[int], object] | None,
+        journal: checkpoints.Journal | None,
+    ) -> None:
+        self.room = threading.BoundedSemaphore(held)
+        self.failed = threading.Event()
+        self.etags: dict[int, str] = {}
+        self._target = target
+        self._opened = opened
+        self._tell = tell
+        self._journal = journal
+        # Sealing has a part in memory up to three times, sending it once. To send takes long.
+        self._turn = threading.Lock()
+
+    def send(self, number: int, cargo: list[Any], *, last: bool) -> None:
+        """Seal a part if it is not yet, and send it unless the server has it.
+
+        Args:
+            number: of the part.
+            cargo: sealed bytes or None, and plaintext; taken out, so that nobody holds on
+                to what is not needed any more.
+            last: whether the object ends with it.
+        """
+        try:
+            if self.failed.is_set():
+                return
+            plain, sealed = cargo.pop(), cargo.pop()
+            size = len(plain)
+            with self._turn:
+                if sealed is None:
+                    sealed = self._opened.sealing.seal_part(number, plain, last=last)
+                del plain
+                # botocore takes twice the time for any other type.
+                body = sealed if isinstance(sealed, bytes) else bytes(sealed)
+                del sealed
+            there = self._opened.sent.get(number)
+            if there is not None and there[0] == len(body):
+                self.etags[number] = there[1]
+            else:
+                self.etags[number] = _send(self._target, self._opened, number, body, self._journal)
+        except BaseException:
+            self.failed.set()
+            raise
+        finally:
+            self.room.release()
+        if self._tell is not None:
+            self._tell(size)
+
+
+def _sealed_here(
+    sealing: writing.Sealing, number: int, plain: bytes, *, last: bool
+) -> segments.Data | None:
+    """Seal what has to be sealed in order, by the one thread that reads in order."""
+    return sealing.seal_part(number, plain, last=last) if sealing.ordered else None
+
+
 def _parts(source: Callable[[int], bytes], size: int) -> Iterator[tuple[int, bytes, bool]]:
     """Yield number, plaintext and whether it is the last: one byte more tells."""
     plain = source(size)
@@ -235,10 +277,12 @@ def _parts(source: Callable[[int], bytes], size: int) -> Iterator[tuple[int, byt
         following = source(size) if len(plain) == size else b""
         if number > MOST_PARTS:
             raise errors.ObjectTooLarge(number * size, MOST_PARTS * size)
-        yield number, plain, not following
-        if not following:
+        given, plain = plain, following
+        last = not following
+        del following
+        yield number, given, last
+        if last:
             return
-        plain = following
         number += 1
 
 
@@ -251,15 +295,11 @@ def _send(
     target: Target,
     opened: Opened,
     number: int,
-    sealed: segments.Data,
+    body: bytes,
     journal: checkpoints.Journal | None,
 ) -> str:
-    there = opened.sent.get(number)
-    if there is not None and there[0] == len(sealed):
-        return there[1]
-    if journal is not None:
-        journal.add(part=number, sha256=hashlib.sha256(sealed).hexdigest())
-    body = sealed if isinstance(sealed, bytes | bytearray) else bytes(sealed)
+    if journal is not None and not opened.sealing.repeats:
+        journal.add(part=number, blake2b=writing.digest(body).hex())
     answer = target.client.upload_part(
         **target.named(),
         **target.each,
@@ -269,6 +309,17 @@ def _send(
     )
     etag: str = answer["ETag"]
     return etag
+
+
+def _complete(target: Target, upload_id: str, etags: dict[int, str]) -> dict[str, Any]:
+    parts = [{"PartNumber": number, "ETag": etag} for number, etag in sorted(etags.items())]
+    answer: dict[str, Any] = target.client.complete_multipart_upload(
+        **target.named(),
+        **target.complete,
+        UploadId=upload_id,
+        MultipartUpload={"Parts": parts},
+    )
+    return answer
 
 
 def _done(future: concurrent.futures.Future[None]) -> bool:
