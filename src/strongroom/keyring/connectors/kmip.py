@@ -13,6 +13,7 @@ Source: OASIS KMIP Specification 1.4, "Get", "Get Attributes", "State".
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any
 
 from strongroom import errors
@@ -59,13 +60,27 @@ class KmipMaster:
         from kmip.core import enums  # noqa: PLC0415 - an extra
         from kmip.core import exceptions as protocol  # noqa: PLC0415 - likewise
         from kmip.pie import client, exceptions  # noqa: PLC0415 - likewise
+        from kmip.services import kmip_protocol  # noqa: PLC0415 - likewise
 
         self.name = f"kmip:{key_id}"
         self._key_id = key_id
         self._random_bytes = random_bytes
         self._runs = runs or attempts.Attempts(self.name)
         self._enums = enums
-        self._failures = (exceptions.ClientConnectionFailure, protocol.KmipError, OSError)
+        # A server that goes away in the middle of an answer makes PyKMIP raise any of these.
+        self._failures = (
+            exceptions.ClientConnectionFailure,
+            kmip_protocol.RequestLengthMismatch,
+            protocol.InvalidKmipEncoding,
+            protocol.InvalidPrimitiveLength,
+            protocol.KmipError,
+            protocol.ReadValueError,
+            protocol.StreamNotEmptyError,
+            EOFError,
+            OSError,
+            ValueError,
+            struct.error,
+        )
         self._refused = exceptions.KmipOperationFailure
         self._connect: Callable[[], Any] = lambda: client.ProxyKmipClient(
             hostname=host,

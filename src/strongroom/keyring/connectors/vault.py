@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from strongroom import errors
 from strongroom.crypto import secret
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
+
+_NOT_WRAPPED_HERE: Final = (
+    "invalid ciphertext",
+    "missing ciphertext",
+    "message authentication failed",
+)
+"""Observed: OpenBao 2.7.2."""
 
 
 class VaultMaster:
@@ -141,9 +148,12 @@ class VaultMaster:
             return errors.KmsKeyNotFound(f"{self.name} is not there.")
         if "soft-deleted" in text or "soft deleted" in text:
             return errors.KmsKeyPendingDeletion(f"{self.name} is deleted, and can be restored.")
-        if "min_decryption_version" in text or "version" in text:
+        if "disallowed by policy" in text:
             return errors.KmsInvalidState(f"{self.name}: {text}")
-        return errors.NotAuthentic("the master says that this is not what it wrapped")
+        if any(words in text for words in _NOT_WRAPPED_HERE):
+            return errors.NotAuthentic("the master says that this is not what it wrapped")
+        # A server that comes up or goes down has many words. None of them is about our key.
+        return errors.KmsUnavailable(f"{self.name}: {text}")
 
 
 def _text(raw: bytes) -> str:
