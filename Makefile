@@ -21,7 +21,7 @@ REPEATS ?= 5
 
 VENV := .venv
 FUZZ := .venv-fuzz
-CLIENTS := .venv-conformance .venv-interop
+CLIENTS := .venv-conformance
 BENCH := .venv-bench
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -32,7 +32,7 @@ ORDEAL := PYTHONPATH=tests/crash $(BIN)/python -m ordeal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve crash faults power tamper load conformance interop fuzz bench test lint format types contracts tests docs models vectors clean
+.PHONY: help serve crash faults power tamper load conformance fuzz bench test lint format types contracts tests docs models vectors clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,9 +91,6 @@ bench: $(BENCH)/bench.stamp ## measure beside a peer (options: WORKLOADS="get-64
 
 conformance: $(VENV)/serve.stamp ## carry a tree with strangers' clients (options: ARGS="rclone --largest 20MB")
 	@$(BIN)/python tools/conformance/run.py $(ARGS)
-
-interop: $(VENV)/test.stamp ## let vendors' encryption clients read what ours writes, and back
-	@$(BIN)/python tools/interop/run.py $(ARGS)
 
 fuzz: $(FUZZ)/fuzz.stamp ## search for inputs that break a reader (options: SECONDS=600, ARGS="xml_documents")
 	@$(FUZZ)/bin/python -m fuzz --seconds $(SECONDS) $(ARGS)

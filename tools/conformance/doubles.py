@@ -1,14 +1,12 @@
-"""Stand-ins for services of others, on free ports of this machine, for as long as a script runs.
+"""A stand-in for a service of others, on a free port of this machine, for as long as a script runs.
 
-`Kms` speaks as much of AWS KMS as envelopes need; `Oss` keeps what it is sent, as OSS would.
-Neither checks who asks: what is tested is what clients make of each other's envelopes.
+`Oss` keeps what it is sent, as OSS would, and does not check who asks: what is tested is
+what clients make of each other's envelopes.
 """
 
 from __future__ import annotations
 
-import base64
 import http.server
-import json
 import re
 import secrets
 import threading
@@ -55,37 +53,6 @@ class _Quiet(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(data)
-
-
-class Kms(_Server):
-    """AWS KMS: GenerateDataKey, Encrypt, Decrypt under one key, contexts compared."""
-
-    def __init__(self) -> None:
-        self.blobs: dict[bytes, tuple[bytes, dict[str, str]]] = {}
-        super().__init__(_KmsHandler)
-
-
-class _KmsHandler(_Quiet):
-    def do_POST(self) -> None:
-        """Answer one call."""
-        asked = json.loads(self.body())
-        action = self.headers["X-Amz-Target"].partition(".")[2]
-        context = asked.get("EncryptionContext", {})
-        told = {"KeyId": asked.get("KeyId", "")}
-        if action == "Decrypt":
-            found = self.owner.blobs.get(base64.b64decode(asked["CiphertextBlob"]))
-            if found is None or found[1] != context:
-                self.answer(400, b'{"__type": "InvalidCiphertextException"}')
-                return
-            told["Plaintext"] = base64.b64encode(found[0]).decode()
-        else:
-            plain = base64.b64decode(asked.get("Plaintext", "")) or secrets.token_bytes(32)
-            blob = secrets.token_bytes(120)
-            self.owner.blobs[blob] = (plain, context)
-            told["CiphertextBlob"] = base64.b64encode(blob).decode()
-            if action == "GenerateDataKey":
-                told["Plaintext"] = base64.b64encode(plain).decode()
-        self.answer(200, json.dumps(told).encode(), {"Content-Type": "application/x-amz-json-1.1"})
 
 
 class Oss(_Server):

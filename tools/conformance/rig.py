@@ -40,6 +40,7 @@ class Rig:
     Attributes:
         endpoint: the server's URL.
         host: the same without the scheme.
+        kms: URL of its key management service.
         ca: path of its CA's certificate.
         access_key, secret_key: root's.
         region: the server's.
@@ -53,6 +54,7 @@ class Rig:
         given = json.loads(os.environ["CONFORMANCE"])
         self.endpoint: str = given["endpoint"]
         self.host = self.endpoint.partition("://")[2]
+        self.kms: str = given["kms"]
         self.ca: str = given["ca"]
         self.access_key: str = given["access_key"]
         self.secret_key: str = given["secret_key"]

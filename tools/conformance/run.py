@@ -76,9 +76,10 @@ def _run_client(script: Path, tree: Path, room: Path) -> list[Row]:
     except subprocess.CalledProcessError as error:
         note = f"its packages could not be installed: {error.stderr.decode()[-300:].strip()}"
         return [row | {"step": "install", "outcome": "failed", "note": note}]
-    with testing.Strongroom(durable=True) as server:
+    with testing.Strongroom(durable=True, kms=True) as server:
         given = {
             "endpoint": server.endpoint_url.replace("127.0.0.1", "localhost"),
+            "kms": server.kms_url.replace("127.0.0.1", "localhost"),
             "ca": server.ca_bundle,
             "access_key": server.access_key,
             "secret_key": server.secret_key,

@@ -9,7 +9,6 @@ import json
 from pathlib import Path
 
 import boto3
-import doubles
 import rig
 from botocore.config import Config
 from s3_encryption import S3EncryptionClient, S3EncryptionClientConfig
@@ -19,16 +18,15 @@ from s3_encryption.materials.materials import AlgorithmSuite, CommitmentPolicy
 job = rig.Rig()
 job.client("S3 Encryption Client", importlib.metadata.version("amazon-s3-encryption-client-python"))
 MIB = 1024 * 1024
-KEY_ID = "arn:aws:kms:us-east-1:111122223333:key/0f0f0f0f-1111-2222-3333-444444444444"
 SIZES = [0, 1, 15, 16, 17, 5000, 20 * MIB + 3]
-kms = doubles.Kms()
 WHO = {
     "region_name": job.region,
     "aws_access_key_id": job.access_key,
     "aws_secret_access_key": job.secret_key,
 }
-AT_KMS = {**WHO, "endpoint_url": kms.url}
+AT_KMS = {**WHO, "endpoint_url": job.kms, "verify": job.ca}
 AT_S3 = {**WHO, "endpoint_url": job.endpoint, "verify": job.ca}
+KEY_ID = boto3.client("kms", **AT_KMS).create_key()["KeyMetadata"]["Arn"]
 CONFIG = Config(s3={"addressing_style": "path"})
 KINDS = {
     "V3": (
