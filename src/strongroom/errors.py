@@ -15,6 +15,16 @@
     │   ├── UserExists
     │   ├── VersioningChanged
     │   └── PreconditionFailed
+    ├── AccountTrouble
+    │   ├── NoSuchEntity
+    │   ├── EntityExists
+    │   ├── EntityBusy
+    │   ├── EntityInUse
+    │   ├── InvalidEntity
+    │   └── LimitPassed
+    ├── BadToken
+    │   ├── TokenInvalid
+    │   └── TokenExpired
     ├── AccessDenied
     ├── KeyTrouble
     │   ├── WrongKey
@@ -201,6 +211,61 @@ class PreconditionFailed(Conflict):
     def __init__(self, condition: str) -> None:
         super().__init__(condition)
         self.condition = condition
+
+
+class AccountTrouble(StrongroomError):
+    """Something about the users, groups, roles and policies of an account."""
+
+
+class NoSuchEntity(AccountTrouble):
+    """The account has no such thing; `kind` is what it would be."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(kind, name)
+        self.kind = kind
+        self.name = name
+
+
+class EntityExists(AccountTrouble):
+    """The name is taken among its kind."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(kind, name)
+        self.kind = kind
+        self.name = name
+
+
+class EntityBusy(AccountTrouble):
+    """Others changed it each time that it was to be changed."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(kind, name)
+        self.kind = kind
+        self.name = name
+
+
+class EntityInUse(AccountTrouble):
+    """Something still hangs on it; the text says what."""
+
+
+class InvalidEntity(AccountTrouble):
+    """A name, path or document has not the right form; the text says which."""
+
+
+class LimitPassed(AccountTrouble):
+    """The account would have more than it may; the text says of what."""
+
+
+class BadToken(StrongroomError):
+    """Temporary credentials do not prove anything."""
+
+
+class TokenInvalid(BadToken):
+    """The token is none of ours, or not of this access key, or whose it was is gone."""
+
+
+class TokenExpired(BadToken):
+    """The token's time is over."""
 
 
 class AccessDenied(StrongroomError):

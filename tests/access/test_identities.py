@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from strongroom import errors
-from strongroom.access import identities
+from strongroom.access import accounts, identities
 from strongroom.crypto.secret import SecretKey
 from strongroom.keyring import master
 from strongroom.store import memory
@@ -52,6 +52,7 @@ def people(catalog, keeper):
     return identities.Identities(
         catalog,
         keeper,
+        accounts.Accounts(catalog, random_bytes=bytes, clock_ms=lambda: 7),
         root_access_key="rootaccess",
         root_secret_key=SecretKey(b"root's secret"),
         random_bytes=lambda size: next(counter).to_bytes(size, "big"),
@@ -129,9 +130,11 @@ def test_a_credential_row_of_another_access_key_is_not_authentic(people, catalog
         async def credential(self, _access_key):
             return mallory
 
+    catalog = Swapped()
     swapped = identities.Identities(
-        Swapped(),
+        catalog,
         Keeper(SecretKey(bytes(range(32)))),
+        accounts.Accounts(catalog, random_bytes=bytes, clock_ms=lambda: 7),
         root_access_key="rootaccess",
         root_secret_key=SecretKey(b"root's secret"),
         random_bytes=bytes,

@@ -360,13 +360,13 @@ class Store:
                 | config
             ),
         )
-        client.meta.events.register("before-send.s3", self._answer)
+        client.meta.events.register("before-send.s3", self.answer)
         # boto3 sends customer keys over https only, and says so itself; the server must too.
         if scheme == "http":
             client.meta.events.unregister("before-parameter-build.s3")
         return client
 
-    def _answer(self, request, **_kwargs):
+    def answer(self, request, **_kwargs):
         parts = urlsplit(request.url)
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         body = request.body or b""

@@ -13,6 +13,7 @@ import strongroom
 from strongroom import errors
 from strongroom.access import actions
 from strongroom.dialects import operation, s3
+from strongroom.dialects.iam import query
 from strongroom.dialects.s3 import faults, protocol, settings
 from strongroom.service import conditions
 
@@ -98,8 +99,8 @@ def test_an_error_that_nobody_knows_is_internal():
 def test_every_code_that_a_module_refuses_with_is_in_the_table():
     used = set()
     for path, tree in trees(SOURCE / "dialects"):
-        if "kms" in path.relative_to(SOURCE).parts:
-            # Speaks other languages: `test_kms_faults`.
+        if {"kms", "iam"} & set(path.relative_to(SOURCE).parts):
+            # They speak other languages: `test_kms_faults`, and the next test.
             continue
         codes = codes_in(tree)
         if path.name == "settings.py":
@@ -109,6 +110,13 @@ def test_every_code_that_a_module_refuses_with_is_in_the_table():
         used |= codes
 
     assert len(used) > 30
+
+
+def test_every_code_that_iam_refuses_with_is_in_its_table():
+    used = set().union(*(codes_in(tree) for _, tree in trees(SOURCE / "dialects/iam")))
+
+    assert used
+    assert used <= query.CODES.keys()
 
 
 def test_what_a_bucket_without_a_document_answers_is_in_the_table():

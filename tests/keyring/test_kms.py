@@ -188,6 +188,31 @@ def test_the_owner_and_root_may_use_a_key_and_others_may_not(bench, key):
     asyncio.run(story())
 
 
+def test_who_has_policies_of_its_own_needs_them_besides(bench, key):
+    asked = []
+
+    def caller(*allowed):
+        def permits(action, arn):
+            asked.append((action, arn))
+            return action in allowed
+
+        return dataclasses.replace(ALICE, member="arn:aws:iam::1:user/x", permits=permits)
+
+    async def story():
+        decrypts = caller("kms:Decrypt")
+        made = await bench.kms.generate_data_key(key.key_id, CONTEXT, caller("kms:GenerateDataKey"))
+
+        assert (await bench.kms.decrypt(made.ciphertext, CONTEXT, decrypts)).plaintext
+        with pytest.raises(errors.KmsAccessDenied):
+            await bench.kms.generate_data_key(key.key_id, CONTEXT, decrypts)
+        with pytest.raises(errors.KmsAccessDenied):
+            await bench.kms.decrypt(made.ciphertext, CONTEXT, caller())
+
+    asyncio.run(story())
+    assert {arn for _, arn in asked} == {f"{ARN}{key.key_id}"}
+    assert caller().who != ALICE.who
+
+
 def test_a_grant_permits_what_it_names_under_its_constraint(bench, key):
     async def story():
         made = await bench.kms.generate_data_key(key.key_id, {"a": "b", "c": "d"}, ALICE)

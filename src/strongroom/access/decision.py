@@ -7,8 +7,9 @@
 
 Root may do everything and a bucket's owner may do everything in it, unless the
 bucket's policy denies it; reading, setting and deleting that policy can be denied
-to neither. Everybody else may do what policy or access lists allow. Anybody known may make
-buckets and list their own.
+to neither. Everybody else may do what policy or access lists allow. Any account may make
+buckets and list its own. Users and roles of an account need their own policies to allow
+it, too; within the account, the bucket's policy is enough if it names them.
 
 Source: IAM user guide, "Policy evaluation logic"; S3 user guide, "How Amazon S3
 authorizes a request", "Blocking public access to your Amazon S3 storage", and
@@ -204,11 +205,46 @@ def arn_of(bucket: str | None, key: str | None) -> str:
     return f"arn:aws:s3:::{bucket}" if key is None else f"arn:aws:s3:::{bucket}/{key}"
 
 
-def may_without_bucket(principal: identities.Principal, action: Action) -> bool:
+def may_without_bucket(
+    principal: identities.Principal,
+    action: str,
+    resource: str = "*",
+    context: Callable[[], wildcards.Context] = dict,
+) -> bool:
     """Whether `principal` may do what concerns no existing bucket."""
+    if principal.member is not None:
+        return _by_identity(principal, action, resource, context) is policy.Verdict.ALLOWED
     if principal.is_root:
         return True
     return not principal.is_anonymous and action in actions.NEEDS_NO_BUCKET
+
+
+def own_policies(principal: identities.Principal) -> Callable[[str, str], bool] | None:
+    """Return what tells whether the asker's own policies allow an action on a resource.
+
+    None for an account's owner, who needs none.
+    """
+    if principal.member is None:
+        return None
+    return functools.partial(may_without_bucket, principal)
+
+
+def _by_identity(
+    principal: identities.Principal,
+    action: str,
+    resource: str,
+    context: Callable[[], wildcards.Context],
+) -> policy.Verdict:
+    """Say what the asker's own policies say; whoever owns an account needs none."""
+    member = principal.member
+    if member is None:
+        return policy.Verdict.ALLOWED
+    asked = policy.Asked(principal.asker, action, resource, context())
+    verdict = policy.judge(member.policies, asked)
+    if member.session is not None and verdict is policy.Verdict.ALLOWED:
+        # A session may do what its policies and its limits both allow.
+        return policy.judge([member.session], asked)
+    return verdict
 
 
 def decide(
@@ -232,34 +268,58 @@ def decide(
         context: makes the condition keys; called only where a policy is judged.
         found: the object, where `Rules.needs_object` says so and there is one.
     """
-    owns = principal.user_id == rules.owner and not principal.is_anonymous
-    if action in _ABOUT_POLICY and (owns or principal.is_root):
+    own_account = principal.user_id == rules.owner and not principal.is_anonymous
+    is_member = principal.member is not None
+    if action in _ABOUT_POLICY and not is_member and (own_account or principal.is_root):
         return policy.Verdict.ALLOWED
     if rules.is_broken:
         return policy.Verdict.DENIED
-    by_policy = policy.Verdict.SILENT
-    if rules.policy is not None:
-        keys = context()
-        if found is not None and found.tags:
-            keys = {**keys, **{_EXISTING_TAG + tag: (v,) for tag, v in found.tags.items()}}
-        asked = policy.Asked(principal.asker, action, resource, keys)
-        by_policy = policy.judge([rules.policy], asked)
-        if by_policy is policy.Verdict.DENIED:
-            return by_policy
-        if rules.block.restrict and rules.is_public and not owns:
-            by_policy = policy.Verdict.SILENT
+    by_policy = _by_policy(principal, action, resource, rules, context, found)
+    by_identity = _by_identity(principal, action, resource, context)
+    if policy.Verdict.DENIED in (by_policy, by_identity):
+        return policy.Verdict.DENIED
+    if rules.block.restrict and rules.is_public and not own_account:
+        by_policy = policy.Verdict.SILENT
     is_foreign = (
         found is not None
         and rules.owner_of(found.writer) != rules.owner
         and action in _THE_OBJECTS_OWNERS
     )
-    if (
+    if is_foreign:
+        by_policy = policy.Verdict.SILENT
+    # Within an account either side's word is enough.
+    named = own_account and by_policy is policy.Verdict.ALLOWED and not _limits(principal)
+    granted = (
         principal.is_root
-        or (not is_foreign and (owns or by_policy is not policy.Verdict.SILENT))
+        or (own_account and not is_foreign)
+        or by_policy is not policy.Verdict.SILENT
         or (rules.has_lists and _is_listed(principal, action, rules, found))
-    ):
+    )
+    if named or (granted and by_identity is policy.Verdict.ALLOWED):
         return policy.Verdict.ALLOWED
     return policy.Verdict.SILENT
+
+
+def _limits(principal: identities.Principal) -> bool:
+    """Whether a session's limits hold, which a bucket's policy does not widen."""
+    return principal.member is not None and principal.member.session is not None
+
+
+def _by_policy(
+    principal: identities.Principal,
+    action: Action,
+    resource: str,
+    rules: Rules,
+    context: Callable[[], wildcards.Context],
+    found: ObjectFacts | None,
+) -> policy.Verdict:
+    """Say what the bucket's policy says."""
+    if rules.policy is None:
+        return policy.Verdict.SILENT
+    keys = context()
+    if found is not None and found.tags:
+        keys = {**keys, **{_EXISTING_TAG + tag: (v,) for tag, v in found.tags.items()}}
+    return policy.judge([rules.policy], policy.Asked(principal.asker, action, resource, keys))
 
 
 def _is_listed(

@@ -65,6 +65,7 @@ class Label:
     ESCROW: Final = b"strongroom/1/escrow"
     STORE_KEY: Final = b"strongroom/1/store-key"
     CREDENTIAL: Final = b"strongroom/1/credential"
+    SESSION: Final = b"strongroom/1/session"
     MASTER_CHECK: Final = b"strongroom/1/master-check"
     KMS_KEY: Final = b"strongroom/1/kms-key"
     KMS_MATERIAL: Final = b"strongroom/1/kms-material"

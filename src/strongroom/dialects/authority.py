@@ -29,6 +29,7 @@ class Authority:
         principal: identities.Principal,
         bucket: records.Bucket | None,
         *,
+        name: str | None,
         keys: Callable[[], Mapping[str, tuple[str, ...]]],
         find: Find,
         look: Look,
@@ -38,12 +39,14 @@ class Authority:
         Args:
             principal: who asks.
             bucket: what the request's path names, if it is there.
+            name: what the path names.
             keys: makes the condition keys of the request.
             find: finds another bucket.
             look: reads what is known of an object without its key.
         """
         self._principal = principal
         self._bucket = bucket
+        self._name = name
         self._make_keys = keys
         self._keys: Mapping[str, tuple[str, ...]] | None = None
         self._find = find
@@ -100,7 +103,9 @@ class Authority:
         bucket = await self._place(need)
         action = need.action
         if bucket is None:
-            if decision.may_without_bucket(self._principal, action):
+            # What concerns no bucket, or one that is not there yet.
+            resource = decision.arn_of(need.bucket or self._name, None)
+            if decision.may_without_bucket(self._principal, action, resource, self._own_keys):
                 return policy.Verdict.ALLOWED
             return policy.Verdict.SILENT
         rules = decision.rules_of(bucket)
@@ -120,9 +125,12 @@ class Authority:
             found=found,
         )
 
-    def _context(self, bucket: records.Bucket, need: Need) -> Mapping[str, tuple[str, ...]]:
+    def _own_keys(self) -> Mapping[str, tuple[str, ...]]:
         if self._keys is None:
             self._keys = self._make_keys()
+        return self._keys
+
+    def _context(self, bucket: records.Bucket, need: Need) -> Mapping[str, tuple[str, ...]]:
         account = (identities.account_of(bucket.owner),)
         own: dict[str, tuple[str, ...]] = {
             "aws:resourceaccount": account,
@@ -130,7 +138,7 @@ class Authority:
         }
         if need.version_id is not None:
             own["s3:versionid"] = (need.version_id,)
-        return {**self._keys, **own, **need.keys}
+        return {**self._own_keys(), **own, **need.keys}
 
     async def _found(self, bucket: records.Bucket, need: Need) -> decision.ObjectFacts | None:
         assert need.key is not None, "only objects are looked at"

@@ -214,6 +214,7 @@ class Pipeline:
         judge = authority.Authority(
             proof.principal,
             bucket,
+            name=routed.bucket,
             keys=lambda: self._dialect.condition_keys(request, routed, proof),
             find=self._buckets.find,
             look=self._look,

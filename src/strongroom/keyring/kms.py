@@ -14,7 +14,7 @@ import dataclasses
 import hashlib
 import re
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from strongroom import errors
@@ -54,12 +54,22 @@ class Caller:
         is_root: may do everything.
         name: the user's name, for policies that name users by ARN.
         direct: asks the KMS itself; else S3 asks in the user's name.
+        member: which of the account's users or sessions it is; empty for its owner.
+        permits: asks the caller's own policies about an action (`kms:Decrypt`) on a key's
+            ARN; None for who needs none, an account's owner.
     """
 
     user_id: str
     is_root: bool = False
     name: str = ""
     direct: bool = False
+    member: str = ""
+    permits: Callable[[str, str], bool] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def who(self) -> str:
+        """A name that no two callers share who may be permitted different things."""
+        return f"{self.user_id} {self.member}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +328,8 @@ class Kms:
             return action in (
                 key_access.READ_ACTIONS if caller.direct else key_access.SERVICE_ACTIONS
             )
+        if caller.permits is not None and not caller.permits(f"kms:{action}", self.arn(key)):
+            return False
         if caller.is_root:
             return True
         principals = self.principals(caller)

@@ -124,12 +124,12 @@ class KmsKeys:
     async def _bucket_key(
         self, bucket: str, wish: Wish, context: Mapping[str, str], encoded: bytes
     ) -> kms.DataKey:
-        name = (bucket, wish.key, encoded, wish.caller.user_id)
+        name = (bucket, wish.key, encoded, wish.caller.who)
         made = self._written.get(name)
         if made is None:
             made = await self._kms.generate_data_key(wish.key, context, wish.caller)
             self._written.put(name, made)
-            self._read.put((made.ciphertext, encoded, wish.caller.user_id), made)
+            self._read.put((made.ciphertext, encoded, wish.caller.who), made)
         return made
 
     async def open(self, mode: str, key_fields: tuple[bytes, ...], caller: kms.Caller) -> KmsKey:
@@ -144,7 +144,7 @@ class KmsKeys:
             raise errors.NotAuthentic("an envelope has not the key fields of its mode")
         ciphertext, encoded, scope = key_fields[1:_FIELDS]
         context = _parse_context(encoded)
-        name = (ciphertext, encoded, caller.user_id)
+        name = (ciphertext, encoded, caller.who)
         found = self._read.get(name) if scope == _BUCKET else None
         if found is None:
             found = await self._decrypt(ciphertext, context, caller)

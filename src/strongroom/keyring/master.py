@@ -114,6 +114,26 @@ class Master:
             random_bytes=random_bytes,
         )
 
+    def seal_session(
+        self, access_key: str, session: bytes, random_bytes: Callable[[int], bytes]
+    ) -> bytes:
+        """Seal what temporary credentials stand for, bound to their access key."""
+        return envelope.seal_box(
+            self._prk,
+            derive.Label.SESSION,
+            access_key,
+            plaintext=session,
+            random_bytes=random_bytes,
+        )
+
+    def open_session(self, access_key: str, sealed: bytes) -> bytes:
+        """Open what `seal_session` sealed.
+
+        Raises:
+            NotAuthentic: it was changed, or belongs to another access key.
+        """
+        return envelope.open_box(self._prk, derive.Label.SESSION, access_key, sealed=sealed)
+
     def open_credential(self, access_key: str, user_id: str, sealed: bytes) -> secret.SecretKey:
         """Open a user's secret key.
 

@@ -83,6 +83,12 @@ class Application:
             and not self._core.dialect.is_signed(request)
         ):
             return _json(200, "live", with_body=request.method == "GET")
+        if (
+            request.method == "POST"
+            and request.raw_path == b"/"
+            and not self._core.dialect.names_bucket_by_host(request)
+        ):
+            return self._answered(request, await self._core.query.handle(request))
         return self._answered(request, await self._core.s3.handle(request))
 
     async def kms(self, request: message.Request) -> message.Response:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from strongroom import errors
-from strongroom.access import decision, identities
+from strongroom.access import accounts, decision, identities
 from strongroom.crypto import secret
+from strongroom.dialects.iam import service as iam
 from strongroom.dialects.s3 import cors, protocol, services
 from strongroom.dialects.s3 import dialect as s3_dialect
 from strongroom.keyring import kms, kms_sources, master, masters, sources
@@ -86,6 +87,7 @@ class Core:
     people: identities.Identities
     dialect: s3_dialect.S3
     s3: cors.Sharing
+    query: iam.Query
     collector: housekeeping.Collector
     threads: futures.ThreadPoolExecutor
     kms: kms.Kms
@@ -268,6 +270,7 @@ async def open_admin(settings: configuration.Settings) -> AsyncIterator[Administ
         people = identities.Identities(
             opened,
             keeper,
+            accounts.Accounts(opened, random_bytes=secrets.token_bytes, clock_ms=clock_ms),
             root_access_key=settings.root_access_key or "",
             root_secret_key=settings.root_secret_key or secret.SecretKey(b""),
             random_bytes=secrets.token_bytes,
@@ -330,6 +333,7 @@ async def assemble(
     people = identities.Identities(
         catalog,
         keeper,
+        accounts.Accounts(catalog, random_bytes=random_bytes, clock_ms=clock_ms),
         root_access_key=root_access_key,
         root_secret_key=root_secret_key,
         random_bytes=random_bytes,
@@ -431,4 +435,7 @@ async def assemble(
     tended, listener = key_service.listen(
         keys, people, region=region, clock_ms=clock_ms, report=report
     )
-    return Core(catalog, blobs, people, dialect, s3, collector, threads, keys, tended, listener)
+    query = iam.Query(people, dialect.authenticate_service, clock_ms=clock_ms, report=report)
+    return Core(
+        catalog, blobs, people, dialect, s3, query, collector, threads, keys, tended, listener
+    )

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
-from strongroom.store import kms, records
+from strongroom.store import directory, kms, records
 
 COMPLETION_KEPT_MS = 7 * 24 * 60 * 60 * 1000
 """How long a completion is kept at least; older ones go when another upload completes."""
@@ -38,6 +38,11 @@ class Catalog(Protocol):
 
     All methods may raise `StoreFailed` or `StoreFull`, and then changed nothing.
     """
+
+    @property
+    def directory(self) -> directory.DirectoryStore:
+        """Who is in an account."""
+        ...
 
     @property
     def kms(self) -> kms.KmsStore:
@@ -93,7 +98,9 @@ class Catalog(Protocol):
         ...
 
     async def remove_user(self, name: str) -> None:
-        """Remove a user and all credentials. What the user owns stays, and keeps its owner's id.
+        """Remove a user, the account's entities, and all their credentials.
+
+        What the user owns stays, and keeps its owner's id.
 
         Raises:
             UserNotFound: there is none.
@@ -101,7 +108,27 @@ class Catalog(Protocol):
         ...
 
     async def credential(self, access_key: str) -> tuple[records.Credential, records.User] | None:
-        """Return a credential and its user; None if unknown. On the path of every request."""
+        """Return a credential and the user whose account it is; None if unknown.
+
+        On the path of every request. An account without a row (root's) gives a user
+        without a name.
+        """
+        ...
+
+    async def credentials(self, user_id: str, member: str = "") -> Sequence[records.Credential]:
+        """Return the credentials of an account's owner, or of one of its users, by time."""
+        ...
+
+    async def add_credential(self, credential: records.Credential) -> bool:
+        """Add a credential; False, and nothing changed, if the access key is taken."""
+        ...
+
+    async def set_credential_active(self, access_key: str, *, active: bool) -> bool:
+        """Make a credential active or inactive; False if there is none."""
+        ...
+
+    async def remove_credential(self, access_key: str) -> bool:
+        """Remove a credential; False if there is none."""
         ...
 
     # Buckets

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from strongroom import errors
 from strongroom.store import catalog, histories, paging, records
+from strongroom.store.memory_directory import MemoryDirectory
 from strongroom.store.memory_kms import MemoryKms
 
 if TYPE_CHECKING:
@@ -60,6 +61,12 @@ class MemoryCatalog:
         self._doomed: dict[bytes, records.BlobRef] = {}
         self._referred: set[bytes] = set()
         self._kms = MemoryKms()
+        self._directory = MemoryDirectory(self._forget_keys)
+
+    @property
+    def directory(self) -> MemoryDirectory:
+        """See the port."""
+        return self._directory
 
     @property
     def kms(self) -> MemoryKms:
@@ -139,12 +146,54 @@ class MemoryCatalog:
             for credential in list(self._credentials.values()):
                 if credential.user_id == user.user_id:
                     del self._credentials[credential.access_key]
+            self._directory.remove_account(user.user_id)
 
     async def credential(self, access_key: str) -> tuple[records.Credential, records.User] | None:
         """See the port."""
         with self._lock:
             found = self._credentials.get(access_key)
-            return None if found is None else (found, self._users[found.user_id])
+            if found is None:
+                return None
+            nameless = records.User(found.user_id, "", 0)
+            return found, self._users.get(found.user_id, nameless)
+
+    async def credentials(self, user_id: str, member: str = "") -> Sequence[records.Credential]:
+        """See the port."""
+        with self._lock:
+            found = [
+                each
+                for each in self._credentials.values()
+                if (each.user_id, each.member) == (user_id, member)
+            ]
+        return sorted(found, key=lambda each: (each.created_ms, each.access_key))
+
+    async def add_credential(self, credential: records.Credential) -> bool:
+        """See the port."""
+        with self._lock:
+            if credential.access_key in self._credentials:
+                return False
+            self._credentials[credential.access_key] = credential
+            return True
+
+    async def set_credential_active(self, access_key: str, *, active: bool) -> bool:
+        """See the port."""
+        with self._lock:
+            found = self._credentials.get(access_key)
+            if found is None:
+                return False
+            self._credentials[access_key] = dataclasses.replace(found, is_active=active)
+            return True
+
+    async def remove_credential(self, access_key: str) -> bool:
+        """See the port."""
+        with self._lock:
+            return self._credentials.pop(access_key, None) is not None
+
+    def _forget_keys(self, member: str) -> None:
+        with self._lock:
+            for each in list(self._credentials.values()):
+                if each.member == member:
+                    del self._credentials[each.access_key]
 
     # Buckets
 

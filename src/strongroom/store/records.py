@@ -36,12 +36,20 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """An access key of a user; `sealed_secret` opens under the master key only."""
+    """An access key; `sealed_secret` opens under the master key only.
+
+    Attributes:
+        user_id: canonical id of the account.
+        member: id of the account's user whose key it is; empty for the account's owner.
+        is_active: an inactive one proves nothing.
+    """
 
     access_key: str
     user_id: str
     sealed_secret: bytes
     created_ms: int
+    member: str = ""
+    is_active: bool = True
 
 
 @dataclass(frozen=True, slots=True)

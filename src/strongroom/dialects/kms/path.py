@@ -9,7 +9,7 @@ key at hand. There no call is answered without a `Caller`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from strongroom import errors
 from strongroom.dialects import operation, pipeline
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from strongroom.access import identities
+    from strongroom.keyring import kms
 
 MAX_BODY_BYTES = 1024 * 1024
 """The largest request that is read; a key policy with all its escapes has 200 kB."""
@@ -93,9 +94,9 @@ class Path:
             principal, outcome.access_key = await dialect.authenticate(request, body)
             handler = dialect.handlers.get(name, _not_served)
             params = dialect.bind(name, request, body)
-            result = await handler(
-                services.Call(params, services.caller(principal), self._services)
-            )
+            caller = services.caller(principal)
+            _check_keyless(name, params, caller)
+            result = await handler(services.Call(params, caller, self._services))
             outcome.response = dialect.reply(name, request, result)
         except (operation.Refused, errors.StrongroomError) as error:
             if isinstance(error, errors.StoreTrouble | errors.NotAuthentic | errors.KmsUnavailable):
@@ -105,6 +106,25 @@ class Path:
             self._report(request, error)
             outcome.response, outcome.error = dialect.refuse(request, error)
         return outcome
+
+
+_JUDGED_BY_KEY: Final = frozenset({"Decrypt", "ReEncrypt", "RetireGrant"})
+"""Operations that find the key themselves, and ask then."""
+
+
+def _check_keyless(name: str, params: Mapping[str, Any], caller: kms.Caller) -> None:
+    """Refuse what concerns no key in particular to whom no policy of its own allows it.
+
+    Raises:
+        KmsAccessDenied: it is not allowed.
+    """
+    if "KeyId" in params or name in _JUDGED_BY_KEY or caller.permits is None:
+        return
+    if not caller.permits(f"kms:{name}", "*"):
+        raise errors.KmsAccessDenied(
+            f"User is not authorized to perform: kms:{name} because no identity-based policy"
+            f" allows the kms:{name} action"
+        )
 
 
 async def _not_served(_call: services.Call) -> services.Result:

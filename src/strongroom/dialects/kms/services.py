@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from strongroom.access import decision
 from strongroom.keyring import kms
 
 if TYPE_CHECKING:
@@ -74,5 +75,10 @@ def collect(*modules: ModuleType) -> Mapping[str, Handler]:
 def caller(principal: identities.Principal) -> kms.Caller:
     """Return a principal as the KMS knows callers."""
     return kms.Caller(
-        principal.user_id, is_root=principal.is_root, name=principal.name, direct=True
+        principal.user_id,
+        is_root=principal.is_root,
+        name=principal.name,
+        direct=True,
+        member=principal.arn if principal.member is not None else "",
+        permits=decision.own_policies(principal),
     )

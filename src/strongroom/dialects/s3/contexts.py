@@ -70,17 +70,12 @@ def condition_keys(
         "aws:currenttime": (now.isoformat(timespec="seconds"),),
         "aws:epochtime": (str(now_ms // 1000),),
         "aws:securetransport": ("true" if request.secure else "false",),
-        "aws:principaltype": ("Anonymous" if principal.is_anonymous else "Account",),
         "aws:principalisawsservice": ("false",),
         "aws:viaawsservice": ("false",),
     }
     if request.peer:
         found["aws:sourceip"] = (request.peer,)
-    if not principal.is_anonymous:
-        found["aws:principalarn"] = (principal.arn,)
-        found["aws:principalaccount"] = (principal.account_id,)
-        found["aws:userid"] = (principal.account_id,)
-        found["aws:username"] = (principal.name,)
+    found |= _of_principal(principal)
     if signed is not None:
         found["s3:authtype"] = (signed.carrier,)
         found["s3:signatureversion"] = (signed.version,)
@@ -91,6 +86,31 @@ def condition_keys(
     for name, value in routed.query:
         if name in _PARAMETERS:
             found[_PARAMETERS[name]] = (value,)
+    return found
+
+
+def _of_principal(principal: identities.Principal) -> Keys:
+    if principal.is_anonymous:
+        return {"aws:principaltype": ("Anonymous",)}
+    account, member = principal.account_id, principal.member
+    found: Keys = {
+        "aws:principalarn": (principal.arn,),
+        "aws:principalaccount": (account,),
+        "aws:principaltype": ("Account",),
+        "aws:userid": (account,),
+    }
+    if member is None:
+        found["aws:username"] = (principal.name,)
+        return found
+    found["aws:userid"] = (member.unique_id,)
+    if member.role_arn:
+        found["aws:principaltype"] = ("AssumedRole",)
+        found["aws:principalarn"] = (member.role_arn,)
+    else:
+        found["aws:principaltype"] = ("User",)
+        found["aws:username"] = (member.name,)
+    for name, value in member.tags.items():
+        found[f"aws:principaltag/{name}"] = (value,)
     return found
 
 

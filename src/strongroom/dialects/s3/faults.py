@@ -46,6 +46,7 @@ FAULTS: Final[dict[str, tuple[int, str]]] = {
     "BucketNotEmpty": (409, "The bucket you tried to delete is not empty"),
     "EntityTooLarge": (400, "Your proposed upload exceeds the maximum allowed size"),
     "EntityTooSmall": (400, "Your proposed upload is smaller than the minimum allowed size"),
+    "ExpiredToken": (400, "The provided token has expired."),
     "IllegalVersioningConfigurationException": (
         400,
         "The versioning configuration specified in the request is invalid.",
@@ -108,6 +109,7 @@ FAULTS: Final[dict[str, tuple[int, str]]] = {
         ),
     ),
     "InvalidStorageClass": (400, "The storage class you specified is not valid"),
+    "InvalidToken": (400, "The provided token is malformed or otherwise invalid."),
     "InvalidURI": (400, "Couldn't parse the specified URI."),
     "KMS.DisabledException": (400, "The key is disabled."),
     "KMS.IncorrectKeyException": (400, "The key is not the one that the object is under."),
@@ -288,6 +290,14 @@ DOMAIN: Final[dict[type[errors.StrongroomError], Callable[[Any], Refused]]] = {
     # Writes look again, so this is told only where others keep switching it.
     errors.VersioningChanged: lambda _: Refused("SlowDown"),
     errors.PreconditionFailed: lambda e: Refused("PreconditionFailed", Condition=e.condition),
+    errors.NoSuchEntity: _internal,
+    errors.EntityExists: _internal,
+    errors.EntityBusy: lambda _: Refused("SlowDown"),
+    errors.EntityInUse: _internal,
+    errors.InvalidEntity: _internal,
+    errors.LimitPassed: _internal,
+    errors.TokenInvalid: lambda _: Refused("InvalidToken"),
+    errors.TokenExpired: lambda _: Refused("ExpiredToken"),
     errors.AccessDenied: lambda _: Refused("AccessDenied"),
     errors.WrongKey: lambda _: Refused(
         "AccessDenied", _KEYS_MUST + "provide the correct secret key."

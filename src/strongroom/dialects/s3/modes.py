@@ -14,6 +14,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from strongroom.access import decision
 from strongroom.dialects.operation import Refused, Result
 from strongroom.dialects.s3 import facets
 from strongroom.keyring import kms, kms_sources, sources
@@ -157,7 +158,13 @@ def caller(principal: identities.Principal) -> kms.Caller:
     # Nobody in particular has no key, whatever a policy says. Source: S3 refuses unsigned
     # requests for objects under KMS keys.
     user_id = "" if principal.is_anonymous else principal.user_id
-    return kms.Caller(user_id, principal.is_root, principal.name)
+    return kms.Caller(
+        user_id,
+        principal.is_root,
+        principal.name,
+        member=principal.arn if principal.member is not None else "",
+        permits=decision.own_policies(principal),
+    )
 
 
 def reply(protection: sources.Protection, params: Mapping[str, Any]) -> Result:

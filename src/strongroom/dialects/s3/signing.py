@@ -109,12 +109,21 @@ def raw(secret: SecretKey | str) -> bytes:
     return secret.encode() if isinstance(secret, str) else secret.reveal()
 
 
+_EVERYWHERE = frozenset({"iam", "sts"})
+
+
 def read_credential(text: str) -> tuple[str, str, str, str] | None:
-    """Return access key, date, region and service, or None."""
+    """Return access key, date, region and service, or None.
+
+    The region may be empty where the service has none of its own: some clients leave it so.
+    """
     parts = text.rsplit("/", 4)
-    if len(parts) != 5 or not all(parts) or parts[4] != "aws4_request":  # noqa: PLR2004 - the five parts of `CREDENTIAL_FORM`
+    if len(parts) != 5 or parts[4] != "aws4_request":  # noqa: PLR2004 - the five parts of `CREDENTIAL_FORM`
         return None
-    return parts[0], parts[1], parts[2], parts[3]
+    access_key, date, region, service, _ = parts
+    if not (access_key and date and service and (region or service in _EVERYWHERE)):
+        return None
+    return access_key, date, region, service
 
 
 def read_amz_date(text: str) -> datetime | None:

@@ -22,7 +22,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from strongroom.store import catalog, mirrors, records
-from strongroom.store.sqlite import connection, outbox, reads, schema, writes
+from strongroom.store.sqlite import connection, directory, outbox, reads, schema, writes
 from strongroom.store.sqlite.checkpoints import Checkpoints
 from strongroom.store.sqlite.kms import SqliteKms
 from strongroom.store.sqlite.readers import Readers
@@ -80,6 +80,12 @@ class SqliteCatalog:
         self._writer = writer
         self._checkpoints = checkpoints
         self._kms = SqliteKms(reader, readers, writer)
+        self._directory = directory.SqliteDirectory(reader, readers, writer)
+
+    @property
+    def directory(self) -> directory.SqliteDirectory:
+        """See the port."""
+        return self._directory
 
     @property
     def kms(self) -> SqliteKms:
@@ -134,7 +140,7 @@ class SqliteCatalog:
 
     async def add_user(self, user: records.User, credential: records.Credential) -> None:
         """See the port."""
-        await self._write(writes.add_user, user, credential)
+        await self._write(directory.add_user, user, credential)
 
     async def users(self) -> Sequence[records.User]:
         """See the port."""
@@ -146,11 +152,27 @@ class SqliteCatalog:
 
     async def remove_user(self, name: str) -> None:
         """See the port."""
-        await self._write(writes.remove_user, name)
+        await self._write(directory.remove_user, name)
 
     async def credential(self, access_key: str) -> tuple[records.Credential, records.User] | None:
         """See the port."""
-        return self._here(reads.credential, access_key)
+        return self._here(directory.credential, access_key)
+
+    async def credentials(self, user_id: str, member: str = "") -> Sequence[records.Credential]:
+        """See the port."""
+        return await self._read(directory.credentials, user_id, member)
+
+    async def add_credential(self, credential: records.Credential) -> bool:
+        """See the port."""
+        return await self._write(directory.add_credential, credential)
+
+    async def set_credential_active(self, access_key: str, *, active: bool) -> bool:
+        """See the port."""
+        return await self._write(directory.set_credential_active, access_key, active=active)
+
+    async def remove_credential(self, access_key: str) -> bool:
+        """See the port."""
+        return await self._write(directory.remove_credential, access_key)
 
     # Buckets
 

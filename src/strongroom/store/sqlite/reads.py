@@ -42,21 +42,6 @@ def user(conn: sqlite3.Connection, user_id: str) -> records.User:
     return records.User(*row)
 
 
-def credential(
-    conn: sqlite3.Connection, access_key: str
-) -> tuple[records.Credential, records.User] | None:
-    """See the port."""
-    row = conn.execute(
-        "SELECT c.access_key, c.user_id, c.sealed_secret, c.created_ms,"
-        " u.user_id, u.name, u.created_ms"
-        " FROM credentials c JOIN users u ON u.user_id = c.user_id WHERE c.access_key = ?",
-        (access_key,),
-    ).fetchone()
-    if row is None:
-        return None
-    return records.Credential(*row[:4]), records.User(*row[4:])
-
-
 def bucket(conn: sqlite3.Connection, name: str) -> records.Bucket:
     """See the port."""
     row = conn.execute(f"SELECT {rows.BUCKET} FROM buckets WHERE name = ?", (name,)).fetchone()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import sqlite3
 from typing import TYPE_CHECKING
 
 from strongroom import errors
@@ -19,6 +18,7 @@ from strongroom.store import catalog, records
 from strongroom.store.sqlite import reads, rows, stacks
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Collection, Iterable, Mapping
 
 
@@ -37,33 +37,6 @@ def add_store_key(conn: sqlite3.Connection, key: records.StoreKey) -> bool:
         (key.number, key.wrapped, key.created_ms),
     )
     return added.rowcount == 1
-
-
-def add_user(conn: sqlite3.Connection, user: records.User, credential: records.Credential) -> None:
-    """See the port."""
-    try:
-        conn.execute(
-            f"INSERT INTO users ({rows.USER}) VALUES (?, ?, ?)",
-            (user.user_id, user.name, user.created_ms),
-        )
-        conn.execute(
-            "INSERT INTO credentials (access_key, user_id, sealed_secret, created_ms)"
-            " VALUES (?, ?, ?, ?)",
-            (
-                credential.access_key,
-                credential.user_id,
-                credential.sealed_secret,
-                credential.created_ms,
-            ),
-        )
-    except sqlite3.IntegrityError as error:
-        raise errors.UserExists(user.name) from error
-
-
-def remove_user(conn: sqlite3.Connection, name: str) -> None:
-    """See the port. The credentials go by their foreign key."""
-    if not conn.execute("DELETE FROM users WHERE name = ?", (name,)).rowcount:
-        raise errors.UserNotFound(name)
 
 
 def create_bucket(conn: sqlite3.Connection, bucket: records.Bucket) -> None:

@@ -1,0 +1,118 @@
+"""How an action of the query API is declared, and what its handler is given."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from strongroom.dialects.operation import Refused
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from strongroom.access import accounts, identities
+
+Result = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Ask:
+    """One authenticated and authorised request.
+
+    Attributes:
+        params: the form, without Action and Version.
+        principal: who asks.
+        people: users, credentials and sessions.
+        now_ms: the time.
+    """
+
+    params: dict[str, str] = field(repr=False)
+    principal: identities.Principal
+    people: identities.Identities
+    now_ms: int
+
+    @property
+    def account(self) -> str:
+        """Canonical id of the account that is asked about: the asker's."""
+        return self.principal.user_id
+
+    @property
+    def members(self) -> accounts.Accounts:
+        """Who is in accounts."""
+        return self.people.members
+
+    def need(self, name: str) -> str:
+        """Return a parameter.
+
+        Raises:
+            Refused: it is missing.
+        """
+        value = self.params.get(name)
+        if not value:
+            raise Refused(
+                "ValidationError",
+                f"1 validation error detected: Value at '{name[:1].lower()}{name[1:]}' failed to"
+                " satisfy constraint: Member must not be null",
+            )
+        return value
+
+    @property
+    def path(self) -> str:
+        """The path of what is made."""
+        return self.params.get("Path", "/")
+
+    @property
+    def prefix(self) -> str:
+        """Beginning of the paths that are asked for.
+
+        Raises:
+            Refused: it does not begin with a slash.
+        """
+        prefix = self.params.get("PathPrefix", "/")
+        if not prefix.startswith("/"):
+            raise Refused("ValidationError", "The specified value for pathPrefix is invalid.")
+        return prefix
+
+
+Handler = Callable[[Ask], Awaitable[Result]]
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A handler, and what must be permitted.
+
+    Attributes:
+        service: `iam` or `sts`.
+        kind: of entity that the action is about; empty for none.
+        member: the parameter that names it.
+        open: everybody who is known may do it, whatever policies say.
+    """
+
+    name: str
+    service: str
+    kind: str
+    member: str
+    open: bool
+    handler: Handler
+
+
+def action(
+    name: str, *, service: str = "iam", kind: str = "", member: str = "", everybody: bool = False
+) -> Callable[[Handler], Declared]:
+    """Declare the decorated coroutine as the handler of an action."""
+
+    def declare(handler: Handler) -> Declared:
+        named = member or (f"{kind.capitalize()}Name" if kind else "")
+        return Declared(name, service, kind, named, everybody, handler)
+
+    return declare
+
+
+def collect(*modules: ModuleType) -> dict[str, Declared]:
+    """Gather the handlers that modules declare, by action name."""
+    found: dict[str, Declared] = {}
+    for module in modules:
+        values = [*vars(module).values(), *getattr(module, "DECLARED", ())]
+        found |= {value.name: value for value in values if isinstance(value, Declared)}
+    return found
