@@ -29,6 +29,8 @@ def test_help_names_every_option_that_is_served_and_its_variable(run):
         "--domain",
         "--region",
         "--sse-c-default",
+        "--acl-default",
+        "--public-access-default",
         "--signature-v2",
         "--fingerprints",
         "--config",
@@ -89,6 +91,46 @@ def test_a_user_is_added_listed_and_removed(run, store):
     assert [one["user_id"] for one in listed] == [added["user_id"]]
     assert removed.exit_code == 0
     assert left == []
+
+
+def test_access_keys_are_rotated(run, store):
+    where = ("--data-dir", str(store))
+    first = json.loads(run("admin", "user", "add", "ada", "--json", *where).output)
+
+    second = json.loads(run("admin", "key", "add", "ada", "--json", *where).output)
+    too_many = run("admin", "key", "add", "ada", *where)
+    disabled = run("admin", "key", "disable", first["access_key"], *where)
+    listed = json.loads(run("admin", "key", "list", "ada", "--json", *where).output)
+
+    assert len(second["secret_key"]) >= 40
+    assert (too_many.exit_code, disabled.exit_code) == (1, 0)
+    assert {one["access_key"]: one["status"] for one in listed} == {
+        first["access_key"]: "inactive",
+        second["access_key"]: "active",
+    }
+    assert run("admin", "key", "enable", first["access_key"], *where).exit_code == 0
+    assert run("admin", "key", "remove", first["access_key"], *where).exit_code == 0
+    shown = run("admin", "key", "list", "ada", *where).output
+    assert second["access_key"] in shown
+    assert second["secret_key"] not in shown
+    assert first["access_key"] not in shown
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (["list", "nobody"], "There is no user 'nobody'"),
+        (["add", "root"], "There is no user 'root'"),
+        (["add", "root/nobody"], "There is no user 'nobody'"),
+        (["disable", "NOKEY"], "There is no access key 'NOKEY'"),
+        (["remove", "NOKEY"], "There is no access key 'NOKEY'"),
+    ],
+)
+def test_keys_of_nobody_are_told_to_be_nobodys(run, store, args, text):
+    told = run("admin", "key", *args, "--data-dir", str(store))
+
+    assert told.exit_code == 1
+    assert text in told.stderr
 
 
 def test_a_secret_is_printed_once_and_never_listed(run, store):

@@ -1,4 +1,4 @@
-"""`strongroom admin`: users, on the data directory, beside a running server or without one."""
+"""`strongroom admin`: users and access keys, on the data directory, beside a running server or without one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from strongroom.access import identities
 from strongroom.cli import failures, serving
 from strongroom.server import home, settings
 
@@ -92,7 +93,7 @@ def list_users(*, as_json: bool, **options: Any) -> None:
             click.echo(json.dumps(tables))
         else:
             for table in tables:
-                click.echo(f"{table['name']}  {table['user_id']}  {table['created']}")
+                click.echo("  ".join(table.values()))
 
     with failures.told():
         _administer(options, run)
@@ -112,6 +113,100 @@ def remove(name: str, **options: Any) -> None:
         _administer(options, run)
 
 
+@admin.group()
+def key() -> None:
+    """Access keys: of a user (`alice`), or of a user of its account (`alice/backup`)."""
+
+
+@key.command("list")
+@click.argument("who")
+@serving.data_dir_option
+@serving.config_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_keys(who: str, *, as_json: bool, **options: Any) -> None:
+    """List somebody's access keys, oldest first; never their secrets."""
+
+    async def run(store: app.Admin) -> None:
+        tables = [
+            {
+                "access_key": found.access_key,
+                "status": "active" if found.is_active else "inactive",
+                "created": _moment(found.created_ms),
+            }
+            for found in await store.keys_of(who)
+        ]
+        if as_json:
+            click.echo(json.dumps(tables))
+        else:
+            for table in tables:
+                click.echo("  ".join(table.values()))
+
+    with failures.told():
+        _administer(options, run)
+
+
+@key.command("add")
+@click.argument("who")
+@serving.data_dir_option
+@serving.config_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def add_key(who: str, *, as_json: bool, **options: Any) -> None:
+    """Add an access key; its secret is printed this once. Two are the most at a time."""
+
+    async def run(store: app.Admin) -> None:
+        access_key, made = await store.add_key(who)
+        table = {"access_key": access_key, "secret_key": made.reveal().decode()}
+        if as_json:
+            click.echo(json.dumps(table))
+        else:
+            click.echo(f"Added a key of {who}. The secret key is shown this once.")
+            click.echo(f"access key  {table['access_key']}")
+            click.echo(f"secret key  {table['secret_key']}")
+
+    with failures.told():
+        _administer(options, run)
+
+
+@key.command("disable")
+@click.argument("access_key")
+@serving.data_dir_option
+@serving.config_option
+def disable_key(access_key: str, **options: Any) -> None:
+    """Make an access key inactive; it can be enabled again."""
+    _set_active(access_key, options, active=False)
+
+
+@key.command("enable")
+@click.argument("access_key")
+@serving.data_dir_option
+@serving.config_option
+def enable_key(access_key: str, **options: Any) -> None:
+    """Make an access key active again."""
+    _set_active(access_key, options, active=True)
+
+
+def _set_active(access_key: str, options: dict[str, Any], *, active: bool) -> None:
+    async def run(store: app.Admin) -> None:
+        await store.set_key_active(access_key, active=active)
+
+    with failures.told():
+        _administer(options, run)
+
+
+@key.command("remove")
+@click.argument("access_key")
+@serving.data_dir_option
+@serving.config_option
+def remove_key(access_key: str, **options: Any) -> None:
+    """Remove an access key."""
+
+    async def run(store: app.Admin) -> None:
+        await store.remove_key(access_key)
+
+    with failures.told():
+        _administer(options, run)
+
+
 def _administer(options: dict[str, Any], run: Callable[[app.Admin], Awaitable[None]]) -> None:
     chosen = home.inspected(settings.load(options, os.environ))
     from strongroom.server import build  # noqa: PLC0415 - after the options are known to be good
@@ -124,9 +219,14 @@ def _administer(options: dict[str, Any], run: Callable[[app.Admin], Awaitable[No
 
 
 def _described(found: records.User) -> dict[str, str]:
-    created = dt.datetime.fromtimestamp(found.created_ms / 1000, dt.UTC)
     return {
         "name": found.name,
         "user_id": found.user_id,
-        "created": created.isoformat(timespec="milliseconds"),
+        "account_id": identities.account_of(found.user_id),
+        "created": _moment(found.created_ms),
     }
+
+
+def _moment(milliseconds: int) -> str:
+    moment = dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC)
+    return moment.isoformat(timespec="milliseconds")

@@ -117,6 +117,17 @@ config_option = click.option(
     help="Whether new buckets take customer keys. [env: STRONGROOM_SSE_C_DEFAULT; default: allow]",
 )
 @click.option(
+    "--acl-default",
+    metavar="allow|block",
+    help="Whether new buckets have access lists enabled. [env: STRONGROOM_ACL_DEFAULT; default: block]",
+)
+@click.option(
+    "--public-access-default",
+    metavar="allow|block",
+    help="Whether new buckets may be made public at once."
+    " [env: STRONGROOM_PUBLIC_ACCESS_DEFAULT; default: block]",
+)
+@click.option(
     "--signature-v2",
     metavar="allow|block",
     help="Whether forms and presigned URLs may be signed by Signature Version 2."

@@ -83,6 +83,42 @@ class Admin(Protocol):
         """
         ...
 
+    async def keys_of(self, who: str) -> Sequence[records.Credential]:
+        """Return the access keys of somebody, by time.
+
+        Args:
+            who: name of a user, or of a user and one of its account's, with `/` between.
+
+        Raises:
+            UserNotFound, NoSuchEntity: there is nobody of this name.
+        """
+        ...
+
+    async def add_key(self, who: str) -> tuple[str, secret.SecretKey]:
+        """Add an access key to somebody, named as above; return it and its secret key.
+
+        Raises:
+            UserNotFound, NoSuchEntity: there is nobody of this name.
+            LimitPassed: it has as many as it may have.
+        """
+        ...
+
+    async def set_key_active(self, access_key: str, *, active: bool) -> None:
+        """Make an access key active or inactive.
+
+        Raises:
+            NoSuchEntity: there is none.
+        """
+        ...
+
+    async def remove_key(self, access_key: str) -> None:
+        """Remove an access key.
+
+        Raises:
+            NoSuchEntity: there is none.
+        """
+        ...
+
     def fingerprint(self, key: secret.SecretKey) -> bytes:
         """Return what tells a customer key from another in this store, and says nothing else."""
         ...

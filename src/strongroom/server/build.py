@@ -245,6 +245,38 @@ class Administration:
         """See the protocol."""
         await self._catalog.remove_user(name)
 
+    async def _named(self, who: str) -> tuple[str, str]:
+        """Return canonical id of the account, and id of the user in it, if one is named."""
+        account, _, member = who.partition("/")
+        user_id = identities.ROOT_ID if account == identities.ROOT_NAME and member else ""
+        for user in await self._catalog.users():
+            if user.name == account:
+                user_id = user.user_id
+        if not user_id:
+            raise errors.UserNotFound(account)
+        if not member:
+            return user_id, ""
+        found = await self._people.members.find(user_id, accounts.USER, member)
+        return user_id, found.row.entity_id
+
+    async def keys_of(self, who: str) -> Sequence[records.Credential]:
+        """See the protocol."""
+        return await self._people.keys_of(*await self._named(who))
+
+    async def add_key(self, who: str) -> tuple[str, secret.SecretKey]:
+        """See the protocol."""
+        account, member = await self._named(who)
+        added, secret_key = await self._people.add_key(account, member, now_ms=clock_ms())
+        return added.access_key, secret_key
+
+    async def set_key_active(self, access_key: str, *, active: bool) -> None:
+        """See the protocol."""
+        await self._people.set_key_active(access_key, active=active)
+
+    async def remove_key(self, access_key: str) -> None:
+        """See the protocol."""
+        await self._people.remove_key(access_key)
+
     def fingerprint(self, key: secret.SecretKey) -> bytes:
         """See the protocol."""
         return self._keeper.fingerprint(key)
