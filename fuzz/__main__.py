@@ -20,6 +20,7 @@ TARGETS = (
     "xml_documents",
     "signatures",
     "facet_values",
+    "policies",
     "requests",
     "forms",
     "old_signatures",

@@ -42,6 +42,14 @@ ENDINGS = {
         "presigned": "InvalidArgument",
         "put": "",
     },
+    "policies": {
+        "conditions": "18 of 54",
+        "identity": "30 of 54",
+        "only-sse-c": "0 of 54",
+        "public": "24 of 54",
+        "trust": "3 of 54",
+        "twice": "This policy contains invalid Json",
+    },
     "requests": {
         "acl": "GetObjectAcl 200",
         "attributes": "GetObjectAttributes 200",
@@ -154,6 +162,8 @@ def test_mutations_of_the_corpus_are_read_or_refused(target, run_target, corpus)
         ("xml_documents", "delete", b"</Key>", b"", "MalformedDocument"),
         ("signatures", "header", b"us-east-1", b"mars", "AuthorizationHeaderMalformed"),
         ("facet_values", "copy", b"bytes=0-99", b"bytes=9-0", "InvalidArgument"),
+        ("policies", "public", b'"Allow"', b'"Deny"', "0 of 54"),
+        ("policies", "public", b'"Effect"', b'"effect"', "Unknown field effect"),
         ("requests", "get-sealed", b"AAEC", b"AAED", "InvalidArgument"),
         ("requests", "list-parts", b"marker=0", b"marker=99999999999999999999", "InvalidArgument"),
     ],
