@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from strongroom import errors
+from strongroom.access import identities
 from strongroom.dialects import authority, operation
 from strongroom.wire import message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from strongroom.access import identities
     from strongroom.service import buckets, transfer
     from strongroom.store import records
 
@@ -126,6 +126,10 @@ class Dialect(Protocol):
         self, request: message.Request, routed: Routed, document: bytes | None
     ) -> dict[str, Any]:
         """Turn headers, query and document into the operation's params."""
+        ...
+
+    def expected_owners(self, params: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+        """Return whose the request takes buckets to be: (bucket, id of the account)."""
         ...
 
     def reply(
@@ -265,6 +269,10 @@ class Pipeline:
         if isinstance(needs, operation.Needs):
             for need in needs.find(params):
                 await judge.require(need)
+        for name, expected in self._dialect.expected_owners(params):
+            owner = (await self._buckets.find(name)).owner
+            if expected not in (owner, identities.account_of(owner)):
+                raise errors.AccessDenied
         return params
 
 

@@ -355,6 +355,18 @@ class S3:
             sha256=digest,
         )
 
+    def expected_owners(self, params: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+        """Return whose the request takes its bucket, and that of a copy's source, to be.
+
+        Source: S3 user guide, "Verifying bucket ownership with bucket owner condition".
+        """
+        found = []
+        if "ExpectedBucketOwner" in params and "Bucket" in params:
+            found.append((params["Bucket"], params["ExpectedBucketOwner"]))
+        if "ExpectedSourceBucketOwner" in params and "CopySource" in params:
+            found.append((facets.copy_source(params)[0], params["ExpectedSourceBucketOwner"]))
+        return found
+
     def reply(
         self, request: message.Request, routed: pipeline.Routed, result: operation.Result
     ) -> message.Response:
