@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -58,6 +59,12 @@ def wait_until(answers, process):
         time.sleep(0.05)
 
 
+def kill_whole(process):
+    """Kill a server with the processes that it started."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 class OpenBao:
     """A server of OpenBao that keeps its data in files, with a Transit key."""
 
@@ -93,6 +100,7 @@ class OpenBao:
             [binary, "server", f"-config={self.folder}/server.hcl"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
             env={"PATH": os.environ["PATH"], "HOME": str(self.folder)},
         )
         wait_until(self._answers, self.process)
@@ -140,8 +148,7 @@ class OpenBao:
         self.ask(f"transit/keys/{self.key}/rotate", {})
 
     def kill(self):
-        self.process.kill()
-        self.process.wait()
+        kill_whole(self.process)
 
     stop = kill
 
@@ -301,6 +308,7 @@ class PyKmip:
              "-l", self.folder / "server.log"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )  # fmt: skip
         wait_until(self._answers, self.process)
 
@@ -368,8 +376,7 @@ class PyKmip:
         return self.master(key_id=self._make())
 
     def kill(self):
-        self.process.kill()
-        self.process.wait()
+        kill_whole(self.process)
 
     stop = kill
 
