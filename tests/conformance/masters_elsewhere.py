@@ -280,6 +280,23 @@ class SoftHsm:
     def other(self):
         return self.master(key="other")
 
+    @property
+    def serve(self):
+        """What makes our server use it: arguments and environment."""
+        url = f"pkcs11:token={self.token};object={self.key}?module-path={softhsm()}"
+        return ["--kms-master", url], {
+            "STRONGROOM_KMS_MASTER_SECRET": self.pin,
+            "SOFTHSM2_CONF": os.environ["SOFTHSM2_CONF"],
+        }
+
+    def kill(self):
+        """Pull the token out: its files are not there."""
+        (self.folder / "tokens").rename(self.folder / "pulled-out")
+
+    def start(self):
+        """Put it back."""
+        (self.folder / "pulled-out").rename(self.folder / "tokens")
+
     def stop(self):
         os.environ.pop("SOFTHSM2_CONF", None)
 

@@ -8,6 +8,7 @@ Source: OASIS PKCS #11 Specification 3.1, "AES-GCM".
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from strongroom import errors
@@ -127,9 +128,18 @@ class Pkcs11Master:
             except (wrong.PinIncorrect, wrong.PinLocked, wrong.PinExpired) as error:
                 raise errors.KmsAccessDenied(f"{self.name}: the PIN does not open it.") from error
             except wrong.PKCS11Error as error:
+                self._begin_anew()
                 raise errors.KmsUnavailable(f"{self.name}: {type(error).__name__}") from error
 
         return await self._runs.run(work)
+
+    def _begin_anew(self) -> None:
+        """Let the library look at its tokens again: some remember for good that one was gone.
+
+        It is a state of the whole process, too, and nobody else has a session now.
+        """
+        with contextlib.suppress(self._module.exceptions.PKCS11Error, RuntimeError):
+            self._module.lib(self._library).reinitialize()
 
     def _open(self) -> Any:
         """Open a session. One for each call: so a module that was restarted serves again.
