@@ -388,3 +388,36 @@ def test_a_bucket_without_a_block_says_so(shared, alice):
     answer = shared.ask("GET", "/bucket?publicAccessBlock", who=alice)
 
     assert error(answer) == (404, "NoSuchPublicAccessBlockConfiguration")
+
+
+# Tags that a copy carries over
+
+
+def test_a_copy_carries_tags_only_for_whoever_may_read_and_set_them(shared, alice, bob):
+    copying = statement(Action=["s3:GetObject", "s3:PutObject"])
+    reading, setting = (
+        statement(Action=f"s3:{action}") for action in ("GetObjectTagging", "PutObjectTagging")
+    )
+    shared.ask("PUT", "/bucket/plain", body=b"x", who=alice)
+    shared.ask("PUT", "/bucket/tagged", {"x-amz-tagging": "secret=42"}, b"x", who=alice)
+
+    def copied(source, **headers):
+        sent = {"x-amz-copy-source": f"/bucket/{source}", **headers}
+        return shared.ask("PUT", "/bucket/copy", sent, who=bob).status
+
+    for statements in ((copying,), (copying, reading), (copying, setting)):
+        set_policy(shared, alice, *statements)
+        assert copied("tagged") == 403
+        assert copied("plain") == 200
+        assert copied("tagged", **{"x-amz-tagging-directive": "REPLACE"}) == 200
+
+    refusing = statement(
+        Effect="Deny",
+        Action="s3:PutObjectTagging",
+        Condition={"StringEquals": {"s3:RequestObjectTag/secret": "42"}},
+    )
+    set_policy(shared, alice, copying, reading, setting, refusing)
+    assert copied("tagged") == 403
+    set_policy(shared, alice, copying, reading, setting)
+    assert copied("tagged") == 200
+    assert b"42" in shared.ask("GET", "/bucket/copy?tagging", who=alice).body

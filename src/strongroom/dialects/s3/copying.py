@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from strongroom import errors
 from strongroom.access.actions import Action
 from strongroom.dialects.operation import Call, Need, Needs, Refused, Result, operation
-from strongroom.dialects.s3 import acls, facets, modes, objects, services, tags
+from strongroom.dialects.s3 import acls, contexts, facets, modes, objects, services, tags
 from strongroom.service import copying
 from strongroom.store import records
 
@@ -71,6 +71,33 @@ async def _copied(copying: Awaitable[_Copied]) -> _Copied:
         ) from error
 
 
+async def _check_tags(call: Call, source: copying.Source) -> None:
+    """Refuse to carry tags over to whoever may not read them there, or not set them here.
+
+    Source: S3 API reference, CopyObject, "Permissions".
+
+    Raises:
+        AccessDenied: the source has tags, and one of the permissions is missing.
+        what looking the source up raises.
+    """
+    _, carried = await _copied(
+        services.of(call).objects.tags(source.bucket, source.key, source.version_id)
+    )
+    if not carried:
+        return
+    await call.judge.require(
+        Need(Action.GET_OBJECT_TAGGING, source.key, source.bucket, version_id=source.version_id)
+    )
+    await call.judge.require(
+        Need(
+            Action.PUT_OBJECT_TAGGING,
+            call.params["Key"],
+            keys=contexts.tag_keys(carried),
+            makes=True,
+        )
+    )
+
+
 def _source_reply(source: records.Version) -> Result:
     if source.version_id == records.NULL_VERSION:
         return {}
@@ -125,6 +152,8 @@ async def copy_object(call: Call) -> Result:
         when=facets.read_conditions(params),
         bucket_made_ms=call.place.created_ms,
     )
+    if tagging == "COPY":
+        await _check_tags(call, source)
     found, copied = await _copied(services.of(call).copying.copy(source, target))
     version = found.version
     return {
