@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from strongroom import errors
 from strongroom.crypto.secret import SecretKey
-from strongroom.keyring import key_access, key_blobs, key_specs, kms, master, masters
+from strongroom.keyring import (
+    key_access,
+    key_blobs,
+    key_specs,
+    kms,
+    kms_keys,
+    master,
+    masters,
+)
 from strongroom.store import kms as rows
 from strongroom.store import memory
 
@@ -489,3 +497,24 @@ def test_another_master_key_opens_nothing(bench, key):
             await other.kms.decrypt(made.ciphertext, {}, ALICE)
 
     asyncio.run(story())
+
+
+def test_a_grant_is_not_retired_by_whom_their_own_policies_do_not_let(bench, key):
+    keys = kms_keys.Keys(bench.kms)
+    asked = []
+
+    def permits(*question):
+        asked.append(question)
+        return False
+
+    async def story():
+        grant = await keys.create_grant(
+            key.key_id, ALICE, grantee="x", operations=["Decrypt"], retiring=BOB.user_id
+        )
+        kept = dataclasses.replace(BOB, permits=permits)
+        with pytest.raises(errors.KmsAccessDenied):
+            await keys.retire(kept, reference=key.key_id, grant_id=grant.grant_id)
+        await keys.retire(BOB, reference=key.key_id, grant_id=grant.grant_id)
+
+    asyncio.run(story())
+    assert asked == [("kms:RetireGrant", ARN + key.key_id)]

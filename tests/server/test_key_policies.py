@@ -6,6 +6,7 @@ import pytest
 
 from strongroom import errors
 from strongroom.access import identities
+from strongroom.dialects.kms import path
 from strongroom.keyring import key_access, kms
 from strongroom.server import key_service
 
@@ -119,3 +120,11 @@ def test_the_policies_that_keys_are_made_with_are_read():
         )
         is True
     )
+
+
+@pytest.mark.parametrize("name", ["CreateKey", "ListKeys", "ListAliases", "GenerateRandom"])
+def test_what_concerns_no_key_needs_a_policy_of_the_callers_own(name):
+    path.check_keyless(name, BOB)
+    path.check_keyless(name, kms.Caller(BOB.user_id, permits=lambda *_: True))
+    with pytest.raises(errors.KmsAccessDenied):
+        path.check_keyless(name, kms.Caller(BOB.user_id, permits=lambda *_: False))

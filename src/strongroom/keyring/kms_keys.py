@@ -464,6 +464,9 @@ class Keys:
             or (found.grantee in names and "RetireGrant" in found.operations)
         ):
             raise errors.KmsAccessDenied("The caller may not retire this grant.")
+        arn = self._kms.arn_of(f"key/{found.key_id}")
+        if caller.permits is not None and not caller.permits("kms:RetireGrant", arn):
+            raise errors.KmsAccessDenied("The caller's own policies do not allow kms:RetireGrant.")
         if not only_check:
             await self._store.remove_grant(grant_id)
 
