@@ -496,3 +496,38 @@ def test_lists_come_in_pages(iam):
         ["user2", "user3"],
         ["user4"],
     ]
+
+
+# What would narrow rights is never ignored
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"PolicyArns": [{"arn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}]},
+        {"Tags": [{"Key": "team", "Value": "a"}]},
+        {"TransitiveTagKeys": ["team"]},
+        {"SourceIdentity": "somebody"},
+    ],
+)
+def test_a_session_is_not_begun_without_the_limits_it_asks_for(store, iam, options):
+    account = connect(store, "sts", *ALICE).get_caller_identity()["Account"]
+    role = iam.create_role(RoleName="r", AssumeRolePolicyDocument=trust({"AWS": account}))["Role"]
+    sts = connect(store, "sts", *ALICE)
+
+    refused(
+        "ValidationError", sts.assume_role, RoleArn=role["Arn"], RoleSessionName="ss", **options
+    )
+
+
+def test_nobody_is_made_without_the_boundary_that_is_asked_for(iam):
+    boundary = "arn:aws:iam::aws:policy/ReadOnlyAccess"
+    refused("ValidationError", iam.create_user, UserName="eve", PermissionsBoundary=boundary)
+    refused(
+        "ValidationError",
+        iam.create_role,
+        RoleName="r",
+        AssumeRolePolicyDocument=trust({"AWS": "*"}),
+        PermissionsBoundary=boundary,
+    )
+    refused("NoSuchEntity", iam.get_user, UserName="eve")

@@ -74,6 +74,18 @@ class Ask:
             raise Refused("ValidationError", "The specified value for pathPrefix is invalid.")
         return prefix
 
+    def check_served(self, lacks: tuple[str, ...]) -> None:
+        """Check that no parameter is asked for that would have to narrow rights and cannot.
+
+        Raises:
+            Refused: one is.
+        """
+        for name in self.params:
+            if name.partition(".")[0] in lacks:
+                raise Refused(
+                    "ValidationError", f"This server does not support the parameter {name[:100]}."
+                )
+
 
 Handler = Callable[[Ask], Awaitable[Result]]
 
@@ -87,6 +99,7 @@ class Declared:
         kind: of entity that the action is about; empty for none.
         member: the parameter that names it.
         open: everybody who is known may do it, whatever policies say.
+        lacks: parameters that would narrow rights, and are not served: refused, never ignored.
     """
 
     name: str
@@ -94,17 +107,24 @@ class Declared:
     kind: str
     member: str
     open: bool
+    lacks: tuple[str, ...]
     handler: Handler
 
 
 def action(
-    name: str, *, service: str = "iam", kind: str = "", member: str = "", everybody: bool = False
+    name: str,
+    *,
+    service: str = "iam",
+    kind: str = "",
+    member: str = "",
+    everybody: bool = False,
+    lacks: tuple[str, ...] = (),
 ) -> Callable[[Handler], Declared]:
     """Declare the decorated coroutine as the handler of an action."""
 
     def declare(handler: Handler) -> Declared:
         named = member or (f"{kind.capitalize()}Name" if kind else "")
-        return Declared(name, service, kind, named, everybody, handler)
+        return Declared(name, service, kind, named, everybody, lacks, handler)
 
     return declare
 

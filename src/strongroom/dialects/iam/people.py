@@ -57,7 +57,7 @@ def _owner(ask: Ask) -> Result:
 # Users
 
 
-@action("CreateUser", kind="user")
+@action("CreateUser", kind="user", lacks=("PermissionsBoundary",))
 async def create_user(ask: Ask) -> Result:
     made = await ask.members.add(
         ask.account,
@@ -208,7 +208,7 @@ def _duration(ask: Ask) -> int:
     return int(text)
 
 
-@action("CreateRole", kind="role")
+@action("CreateRole", kind="role", lacks=("PermissionsBoundary",))
 async def create_role(ask: Ask) -> Result:
     trust = ask.need("AssumeRolePolicyDocument")
     documents.parse(trust, documents.Kind.TRUST)

@@ -64,6 +64,7 @@ class Query:
             outcome.access_key = proof.access_key
             ask = actions.Ask(params, proof.principal, self._people, self._clock_ms())
             found = await _authorised(name, declared, ask)
+            ask.check_served(found.lacks)
             outcome.operation = name
             result = await found.handler(ask)
             outcome.response = query.reply(request, service, name, result)

@@ -81,7 +81,12 @@ async def get_session_token(ask: Ask) -> Result:
     return {"Credentials": _credentials(ask, session)}
 
 
-@action("AssumeRole", service="sts", everybody=True)
+@action(
+    "AssumeRole",
+    service="sts",
+    everybody=True,
+    lacks=("PolicyArns", "Tags", "TransitiveTagKeys", "SourceIdentity", "ProvidedContexts"),
+)
 async def assume_role(ask: Ask) -> Result:
     """Begin a session of a role. The role's trust policy decides, with the asker's own."""
     arn, name = ask.need("RoleArn"), ask.need("RoleSessionName")
