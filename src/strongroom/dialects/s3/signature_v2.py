@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import hmac
 import itertools
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -54,6 +55,11 @@ SIGNED_PARAMETERS: Final = frozenset({
 
 Some are younger than version 2, and SDKs leave them out. They are signed here all the same: else
 whoever holds a URL of an object could make of it one of the object's retention."""
+
+_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A header's name (RFC 9110, 5.6.2)."""
+_HIDDEN: Final = re.compile(rb"&(?:" + b"|".join(sorted(SIGNED_PARAMETERS)) + rb")(?=[=&]|\Z)")
+"""A signed parameter inside the value of another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,17 +238,20 @@ def _amz_headers(request: message.Request) -> dict[bytes, bytes]:
     """Return the x-amz-* headers, those that came as parameters among them.
 
     Raises:
-        Refused: one came in both ways and says different things.
+        Refused: one came in both ways and says different things, or reads as others when signed.
     """
     found: dict[bytes, bytes] = {}
     for name, value in request.headers:
         if name.startswith(b"x-amz-"):
+            _check_line(name, value)
             stripped = value.strip()
             found[name] = found[name] + b"," + stripped if name in found else stripped
     for raw_name, raw_value in canonical.split(request.raw_query):
         name = canonical.decode(raw_name).lower()
         if name.startswith(b"x-amz-"):
-            value = canonical.decode(raw_value).strip()
+            decoded = canonical.decode(raw_value)
+            _check_line(name, decoded)
+            value = decoded.strip()
             if found.setdefault(name, value) != value:
                 raise Refused(
                     "AccessDenied", "A header and a parameter of the URL contradict each other"
@@ -250,7 +259,29 @@ def _amz_headers(request: message.Request) -> dict[bytes, bytes]:
     return found
 
 
+def _check_line(name: bytes, value: bytes) -> None:
+    """Refuse what makes the same signed lines as other headers do.
+
+    Nothing is escaped there: `x-amz-acl%3Aprivate%0Ax-amz-tagging=a` would carry the signature
+    of two headers, and be none that is known.
+
+    Raises:
+        Refused: it is no name of a header, or more than a line.
+    """
+    if _TOKEN.fullmatch(name) is None or b"\n" in value or b"\r" in value:
+        raise _ambiguous()
+
+
+def _ambiguous() -> Refused:
+    return Refused("AccessDenied", "What version 2 signs of this request could mean another one")
+
+
 def _resource(request: message.Request, domains: Iterable[str]) -> bytes:
+    """Return the path with the bucket, and the signed parameters.
+
+    Raises:
+        Refused: a parameter's value holds what reads as another parameter when signed.
+    """
     path = request.raw_path
     bucket = routes.bucket_of_host(request.header(b"host") or b"", domains)
     if bucket is not None:
@@ -260,6 +291,8 @@ def _resource(request: message.Request, domains: Iterable[str]) -> bytes:
         name = canonical.decode(raw_name)
         if name in SIGNED_PARAMETERS:
             value = canonical.decode(raw_value)
+            if _HIDDEN.search(value) is not None:
+                raise _ambiguous()
             signed.append((name, name + b"=" + value if value else name))
     if signed:
         path += b"?" + b"&".join(pair for _, pair in sorted(signed))
