@@ -531,3 +531,57 @@ def test_nobody_is_made_without_the_boundary_that_is_asked_for(iam):
         PermissionsBoundary=boundary,
     )
     refused("NoSuchEntity", iam.get_user, UserName="eve")
+
+
+# What making a bucket again does to its access list
+
+
+GRANT = {"GrantRead": f'id="{identities.ROOT_ID}"'}
+
+
+def test_making_a_bucket_again_needs_what_setting_its_list_needs(store, iam, bob):
+    mine, bobs = store.client(*ALICE), store.client(*bob[1])
+    mine.create_bucket(Bucket="lists", ObjectOwnership="ObjectWriter")
+    before = mine.get_bucket_acl(Bucket="lists")["Grants"]
+    again = {"Bucket": "lists", "ObjectOwnership": "ObjectWriter", **GRANT}
+
+    iam.put_user_policy(
+        UserName="bob",
+        PolicyName="p",
+        PolicyDocument=policy("s3:CreateBucket", "s3:PutBucketOwnershipControls"),
+    )
+    refused("AccessDenied", bobs.create_bucket, **again)
+
+    iam.put_user_policy(UserName="bob", PolicyName="p", PolicyDocument=policy("s3:*"))
+    deny = policy(
+        "s3:PutBucketAcl",
+        resource="arn:aws:s3:::lists",
+        effect="Deny",
+        Principal={"AWS": bob[0]["Arn"]},
+    )
+    mine.put_bucket_policy(Bucket="lists", Policy=deny)
+    refused("AccessDenied", bobs.create_bucket, **again)
+    assert mine.get_bucket_acl(Bucket="lists")["Grants"] == before
+
+    mine.delete_bucket_policy(Bucket="lists")
+    bobs.create_bucket(**again)
+    assert mine.get_bucket_acl(Bucket="lists")["Grants"] != before
+    mine.create_bucket(Bucket="lists")
+    assert mine.get_bucket_acl(Bucket="lists")["Grants"] == before
+
+
+def test_a_list_and_an_ownership_of_a_new_bucket_need_their_own_permission(store, iam, bob):
+    bobs = store.client(*bob[1])
+    for action, given in (
+        ("s3:PutBucketAcl", {"ACL": "private"}),
+        ("s3:PutBucketOwnershipControls", {"ObjectOwnership": "ObjectWriter"}),
+    ):
+        iam.put_user_policy(
+            UserName="bob", PolicyName="p", PolicyDocument=policy("s3:CreateBucket")
+        )
+        refused("AccessDenied", bobs.create_bucket, Bucket="new-bucket", **given)
+        iam.put_user_policy(
+            UserName="bob", PolicyName="p", PolicyDocument=policy("s3:CreateBucket", action)
+        )
+        bobs.create_bucket(Bucket="new-bucket", **given)
+        store.client(*ALICE).delete_bucket(Bucket="new-bucket")

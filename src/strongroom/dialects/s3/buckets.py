@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from strongroom import errors
 from strongroom.access import decision, grants
 from strongroom.access.actions import Action
-from strongroom.dialects.operation import Body, Call, Refused, Result, operation
+from strongroom.dialects.operation import Body, Call, Need, Refused, Result, operation
 from strongroom.dialects.s3 import acls, bucket_encryption, facets, modes, policies, services
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ async def create_bucket(call: Call) -> Result:
         # Its list is set anew, its other settings stay. Source: as above.
         bucket = await services.of(call).buckets.find(name)
         if access.get(decision.ACL) != bucket.settings.get(decision.ACL):
+            # So far it was judged as a name without a bucket; the bucket's policy counts, too.
+            await call.judge.require(Need(Action.PUT_BUCKET_ACL, bucket=name))
             await _reset_list(call, bucket, access.get(decision.ACL))
     return {"Location": f"/{name}"}
 
@@ -80,8 +82,15 @@ async def _access(call: Call) -> dict[str, str]:
     """Return the settings of a new bucket that decide about access to it.
 
     Raises:
+        AccessDenied: the policies of an account's user do not let it set them.
         Refused: an ownership that does not exist, or a list that does not go with it.
     """
+    if call.principal.member is not None:
+        # Source: S3 API reference, CreateBucket, "Permissions".
+        if acls.names_list(call.params):
+            await call.judge.require(Need(Action.PUT_BUCKET_ACL))
+        if "ObjectOwnership" in call.params:
+            await call.judge.require(Need(Action.PUT_BUCKET_OWNERSHIP_CONTROLS))
     given, defaults = call.params.get("ObjectOwnership"), services.of(call).new_buckets
     try:
         ownership = decision.Ownership(given or defaults.ownership)
