@@ -14,6 +14,7 @@
     │   ├── BucketNotEmpty
     │   ├── UserExists
     │   ├── VersioningChanged
+    │   ├── MarksChanged
     │   └── PreconditionFailed
     ├── AccountTrouble
     │   ├── NoSuchEntity
@@ -203,6 +204,14 @@ class VersioningChanged(Conflict):
     def __init__(self, bucket: str) -> None:
         super().__init__(bucket)
         self.bucket = bucket
+
+
+class MarksChanged(Conflict):
+    """A version's marks were changed since they were read; to be tried again."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
 
 
 class PreconditionFailed(Conflict):

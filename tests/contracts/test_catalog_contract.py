@@ -505,6 +505,23 @@ def test_marks_are_replaced_and_nothing_else(catalog, make):
     asyncio.run(story())
 
 
+def test_marks_that_were_changed_since_they_were_read_are_not_replaced(catalog, make):
+    async def story():
+        await catalog.create_bucket(make.bucket())
+        draft = make.draft("key", make.file())
+        await catalog.put_version(draft)
+
+        await catalog.set_marks(draft.version, b"first", before=draft.marks)
+        with pytest.raises(errors.MarksChanged):
+            await catalog.set_marks(draft.version, b"second", before=draft.marks)
+        assert (await catalog.current("shelf", "key")).marks == b"first"
+
+        await catalog.set_marks(draft.version, b"second", before=b"first")
+        assert (await catalog.current("shelf", "key")).marks == b"second"
+
+    asyncio.run(story())
+
+
 def test_marks_of_a_version_that_is_gone_are_not_set(catalog, make):
     async def story():
         await catalog.create_bucket(make.bucket())

@@ -400,11 +400,11 @@ def test_tags_go_to_the_object_that_is_there(bucket, deed):
     bucket.ask("PUT", "/bucket/k", {"x-amz-tagging": "a=old"}, b"old")
     original = bucket.catalog.set_marks
 
-    async def later(*args):
+    async def later(*args, **how):
         bucket.catalog.set_marks = original
         method = "PUT" if deed == "overwrite" else "DELETE"
         await asyncio.to_thread(bucket.ask, method, "/bucket/k", {}, b"")
-        await original(*args)
+        await original(*args, **how)
 
     bucket.catalog.set_marks = later
 
@@ -414,3 +414,25 @@ def test_tags_go_to_the_object_that_is_there(bucket, deed):
         assert (answer.status, tags(bucket)) == (200, {"a": "new"})
     else:
         assert (answer.status, answer.fault.code) == (404, "NoSuchKey")
+
+
+def test_tags_that_are_set_while_others_are_take_their_place_and_never_half(bucket):
+    bucket.ask("PUT", "/bucket/k", {"x-amz-tagging": "a=old"}, b"old")
+    original, seen = bucket.catalog.set_marks, []
+
+    async def later(*args, **how):
+        bucket.catalog.set_marks = original
+        other = document(("b", "meanwhile"))
+        await asyncio.to_thread(put, bucket, other)
+        try:
+            await original(*args, **how)
+        except errors.MarksChanged as error:
+            seen.append(type(error))
+            raise
+
+    bucket.catalog.set_marks = later
+
+    assert put(bucket, document(("a", "new"))).status == 200
+
+    assert seen == [errors.MarksChanged], "it was told, and looked again"
+    assert tags(bucket) == {"a": "new"}

@@ -414,9 +414,9 @@ class Objects:
             binding = envelopes.Binding(version.mode, bucket, key, version.generation)
             sealed = self._encryption.seal_marks(binding, changed)
             try:
-                await self._catalog.set_marks(version, sealed)
-            except errors.ObjectNotFound:
-                # Overwritten or deleted since it was looked up; look again.
+                await self._catalog.set_marks(version, sealed, before=stored.marks)
+            except (errors.ObjectNotFound, errors.MarksChanged):
+                # Overwritten, deleted or marked since it was looked up; look again.
                 if not tries_left:
                     raise
             else:

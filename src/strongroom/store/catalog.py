@@ -241,12 +241,20 @@ class Catalog(Protocol):
         """
         ...
 
-    async def set_marks(self, version: records.Version, marks: bytes) -> None:
+    async def set_marks(
+        self, version: records.Version, marks: bytes, *, before: bytes | None = None
+    ) -> None:
         """Replace the marks of a version; nothing else of it changes.
+
+        Args:
+            version: whose.
+            marks: all of them.
+            before: those that were read, and that `marks` were made of; None replaces any.
 
         Raises:
             BucketNotFound: there is no such bucket.
             ObjectNotFound: that version, with that generation, is gone.
+            MarksChanged: it has other marks than `before`.
         """
         ...
 

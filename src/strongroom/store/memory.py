@@ -292,11 +292,16 @@ class MemoryCatalog:
             entry.version, entry.envelope = draft.version, draft.envelope
             entry.marks = draft.marks
 
-    async def set_marks(self, version: records.Version, marks: bytes) -> None:
+    async def set_marks(
+        self, version: records.Version, marks: bytes, *, before: bytes | None = None
+    ) -> None:
         """See the port."""
         with self._lock:
             self._bucket(version.bucket)
-            self._entry(version).marks = marks
+            entry = self._entry(version)
+            if before not in (None, entry.marks):
+                raise errors.MarksChanged(version.key)
+            entry.marks = marks
 
     async def delete_object(
         self, marker: records.Version, guard: catalog.Guard = catalog.no_guard

@@ -289,6 +289,7 @@ DOMAIN: Final[dict[type[errors.StrongroomError], Callable[[Any], Refused]]] = {
     errors.UserExists: _internal,
     # Writes look again, so this is told only where others keep switching it.
     errors.VersioningChanged: lambda _: Refused("SlowDown"),
+    errors.MarksChanged: lambda _: Refused("SlowDown"),
     errors.PreconditionFailed: lambda e: Refused("PreconditionFailed", Condition=e.condition),
     errors.NoSuchEntity: _internal,
     errors.EntityExists: _internal,

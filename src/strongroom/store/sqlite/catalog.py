@@ -220,9 +220,11 @@ class SqliteCatalog:
         """See the port."""
         await self._write(writes.replace_version, draft, replaced)
 
-    async def set_marks(self, version: records.Version, marks: bytes) -> None:
+    async def set_marks(
+        self, version: records.Version, marks: bytes, *, before: bytes | None = None
+    ) -> None:
         """See the port."""
-        await self._write(writes.set_marks, version, marks)
+        await self._write(writes.set_marks, version, marks, before)
 
     async def delete_object(
         self, marker: records.Version, guard: catalog.Guard = catalog.no_guard

@@ -122,12 +122,20 @@ def replace_version(
     _release(conn, found.envelope_id)
 
 
-def set_marks(conn: sqlite3.Connection, version: records.Version, marks: bytes) -> None:
+def set_marks(
+    conn: sqlite3.Connection, version: records.Version, marks: bytes, before: bytes | None = None
+) -> None:
     """See the port."""
     found = stacks.find(conn, stacks.home(conn, version.bucket), version.key, version.version_id)
     if found is None or found.version.generation != version.generation:
         raise errors.ObjectNotFound(version.bucket, version.key)
-    conn.execute("UPDATE envelopes SET marks = ? WHERE envelope_id = ?", (marks, found.envelope_id))
+    changed = conn.execute(
+        "UPDATE envelopes SET marks = :marks"
+        " WHERE envelope_id = :envelope_id AND (:before IS NULL OR marks = :before)",
+        {"marks": marks, "envelope_id": found.envelope_id, "before": before},
+    )
+    if not changed.rowcount:
+        raise errors.MarksChanged(version.key)
 
 
 def delete_object(
