@@ -204,7 +204,14 @@ def test_who_has_policies_of_its_own_needs_them_besides(bench, key):
             asked.append((action, arn))
             return action in allowed
 
-        return dataclasses.replace(ALICE, member="arn:aws:iam::1:user/x", permits=permits)
+        user = "arn:aws:iam::1:user/x"
+        return dataclasses.replace(
+            ALICE,
+            member=user,
+            names=frozenset({user}),
+            account_names=frozenset({ALICE.user_id}),
+            permits=permits,
+        )
 
     async def story():
         decrypts = caller("kms:Decrypt")

@@ -6,7 +6,8 @@ import pytest
 
 from strongroom import errors
 from strongroom.access import identities
-from strongroom.dialects.kms import path
+from strongroom.dialects.kms import path, services
+from strongroom.dialects.s3 import modes
 from strongroom.keyring import key_access, kms
 from strongroom.server import key_service
 
@@ -29,7 +30,14 @@ def statement(effect="Allow", principal="*", action="kms:Decrypt", **more):
 def judged(*statements, context=None, via="", caller=BOB):
     text = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
     key_service.check_policy(text)
-    asked = key_access.Asked("kms:Decrypt", key_service.names_of(caller), ARN, context or {}, via)
+    asked = key_access.Asked(
+        "kms:Decrypt",
+        key_service.names_of(caller),
+        ARN,
+        context or {},
+        via,
+        caller.account_names,
+    )
     return key_service.judge(text, asked)
 
 
@@ -128,3 +136,34 @@ def test_what_concerns_no_key_needs_a_policy_of_the_callers_own(name):
     path.check_keyless(name, kms.Caller(BOB.user_id, permits=lambda *_: True))
     with pytest.raises(errors.KmsAccessDenied):
         path.check_keyless(name, kms.Caller(BOB.user_id, permits=lambda *_: False))
+
+
+ALLOW_ALL = '{"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}'
+ALICE = f"arn:aws:iam::{ACCOUNT}:user/alice"
+
+
+def member(arn=ALICE, limits=None):
+    """A user in Bob's account who may do everything, or one of their sessions."""
+    own = identities.identity_policy(ALLOW_ALL)
+    session = None if limits is None else identities.identity_policy(limits)
+    found = identities.Member("alice", arn, "AIDAX", "", (own,), session)
+    return identities.Principal(BOB.user_id, "bob", member=found)
+
+
+@pytest.mark.parametrize("caller_of", [services.caller, modes.caller])
+def test_a_member_is_denied_by_name_and_allowed_as_one_of_the_account(caller_of):
+    alice = caller_of(member())
+    account = statement(principal={"CanonicalUser": BOB.user_id}, action="kms:*")
+
+    assert judged(account, caller=alice) is True
+    assert judged(statement(principal={"AWS": ALICE}), caller=alice) is True
+    assert judged(account, statement("Deny", {"AWS": ALICE}), caller=alice) is False
+    assert judged(account, statement("Deny", {"AWS": ALICE})) is True
+    owner = {"AWS": f"arn:aws:iam::{ACCOUNT}:user/bob"}
+    assert judged(statement(principal=owner), caller=alice) is None
+    condition = {"StringEquals": {"kms:CallerAccount": ACCOUNT}}
+    assert judged(statement(Condition=condition), caller=alice) is True
+
+
+def test_what_is_granted_to_an_accounts_owner_is_not_granted_to_its_members():
+    assert key_service.names_of(services.caller(member())).isdisjoint(key_service.names_of(BOB))

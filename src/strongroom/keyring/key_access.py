@@ -71,10 +71,12 @@ class Asked:
 
     Attributes:
         action: with its prefix: `kms:Decrypt`.
-        principals: everything that names the caller in a policy.
+        principals: everything that names the caller, and not others of the account, in a policy.
         key_arn: the key that the policy belongs to.
         context: the encryption context; empty where there is none.
         via: the service that asks in the caller's name; empty if none does.
+        account_names: what names the caller's account. A policy that allows those leaves it to
+            the account who in it may; that the caller's own policies do was asked before.
     """
 
     action: str
@@ -82,6 +84,7 @@ class Asked:
     key_arn: str
     context: Mapping[str, str]
     via: str
+    account_names: frozenset[str] = frozenset()
 
 
 Judge = Callable[[str, Asked], bool | None]
@@ -192,15 +195,15 @@ def _applies(statement: Mapping[str, Any], asked: Asked) -> bool:
 
 def _named(statement: Mapping[str, Any], asked: Asked) -> bool:
     if "NotPrincipal" in statement:
-        return not _is_among(statement["NotPrincipal"], asked)
-    return _is_among(statement["Principal"], asked)
+        return not _is_among(statement["NotPrincipal"], asked.principals)
+    return _is_among(statement["Principal"], asked.principals | asked.account_names)
 
 
-def _is_among(principal: Any, asked: Asked) -> bool:
+def _is_among(principal: Any, known: frozenset[str]) -> bool:
     if principal == "*":
         return True
     names = [name for value in principal.values() for name in _listed(value)]
-    return "*" in names or not asked.principals.isdisjoint(names)
+    return "*" in names or not known.isdisjoint(names)
 
 
 def _either(statement: Mapping[str, Any], name: str, value: str, *, fold: bool) -> bool:

@@ -55,6 +55,8 @@ class Caller:
         name: the user's name, for policies that name users by ARN.
         direct: asks the KMS itself; else S3 asks in the user's name.
         member: which of the account's users or sessions it is; empty for its owner.
+        names: what names that user or session, and nobody else, in policies and grants.
+        account_names: what names its whole account.
         permits: asks the caller's own policies about an action (`kms:Decrypt`) on a key's
             ARN; None for who needs none, an account's owner.
     """
@@ -64,6 +66,8 @@ class Caller:
     name: str = ""
     direct: bool = False
     member: str = ""
+    names: frozenset[str] = frozenset()
+    account_names: frozenset[str] = frozenset()
     permits: Callable[[str, str], bool] | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -263,7 +267,12 @@ class Kms:
         return KeyInfo(self.arn(key), key, state(key))
 
     def principals(self, caller: Caller) -> frozenset[str]:
-        """Return everything that names a caller in policies and grants."""
+        """Return everything that names a caller, and not others of the account, in policies.
+
+        Grants name by the same.
+        """
+        if caller.member:
+            return caller.names
         if self._names_of is not None:
             return self._names_of(caller)
         names = {caller.user_id}
@@ -338,6 +347,7 @@ class Kms:
             key_access.Asked(
                 action=f"kms:{action}",
                 principals=principals,
+                account_names=caller.account_names if caller.member else principals,
                 key_arn=self.arn(key),
                 context=context,
                 via="" if caller.direct else f"s3.{self.region}.amazonaws.com",

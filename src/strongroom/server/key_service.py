@@ -71,10 +71,11 @@ def judge(text: str, asked: key_access.Asked) -> bool | None:
         for name, value in asked.context.items()
     }
     context["kms:encryptioncontextkeys"] = tuple(asked.context)
-    context["kms:calleraccount"] = tuple(filter(_ACCOUNT.fullmatch, asked.principals))
+    account = asked.account_names or asked.principals
+    context["kms:calleraccount"] = tuple(filter(_ACCOUNT.fullmatch, account))
     if asked.via:
         context["kms:viaservice"] = (asked.via,)
-    asker = policy.Asker(asked.principals, asked.principals)
+    asker = policy.Asker(asked.principals, account)
     verdict = policy.judge([document], policy.Asked(asker, asked.action, asked.key_arn, context))
     if verdict is policy.Verdict.SILENT:
         return None
@@ -82,7 +83,12 @@ def judge(text: str, asked: key_access.Asked) -> bool | None:
 
 
 def names_of(caller: kms.Caller) -> frozenset[str]:
-    """Return by what names policies and grants may speak of a caller: as buckets' policies do."""
+    """Return by what names policies and grants may speak of a caller: as buckets' policies do.
+
+    Those of a member of an account are its own, not the owner's.
+    """
+    if caller.member:
+        return caller.names
     if not caller.user_id:
         return frozenset()
     return identities.Principal(caller.user_id, caller.name, caller.is_root).asker.names

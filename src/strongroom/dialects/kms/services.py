@@ -80,5 +80,7 @@ def caller(principal: identities.Principal) -> kms.Caller:
         name=principal.name,
         direct=True,
         member=principal.arn if principal.member is not None else "",
+        names=principal.asker.names,
+        account_names=principal.asker.account_names,
         permits=decision.own_policies(principal),
     )

@@ -163,6 +163,8 @@ def caller(principal: identities.Principal) -> kms.Caller:
         principal.is_root,
         principal.name,
         member=principal.arn if principal.member is not None else "",
+        names=principal.asker.names,
+        account_names=principal.asker.account_names,
         permits=decision.own_policies(principal),
     )
 
