@@ -292,3 +292,34 @@ def test_actions_are_named_as_policies_name_them():
 def test_accounts_have_twelve_digits_and_their_own():
     assert len({p.account_id for p in (ALICE, BOB, CAROL, identities.ROOT)}) == 4
     assert all(p.account_id.isdigit() and len(p.account_id) == 12 for p in (ALICE, BOB))
+
+
+@pytest.mark.parametrize(
+    ("statements", "expected"),
+    [
+        ([("Allow", {})], True),
+        ([("Allow", {"Bool": {"aws:SecureTransport": "true"}})], False),
+        ([("Allow", {"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}})], False),
+        ([("Allow", {"StringEquals": {"aws:username": "bob"}})], True),
+        ([("Allow", {"StringEquals": {"aws:PrincipalTag/team": "a"}})], False),
+        ([("Allow", {}), ("Deny", {"Bool": {"aws:SecureTransport": "false"}})], False),
+        ([("Allow", {}), ("Deny", {"StringEquals": {"aws:PrincipalTag/team": "a"}})], True),
+        ([("Allow", {}), ("Deny", {"StringEquals": {"aws:username": "bob"}})], False),
+        ([("Allow", {}), ("Deny", {"StringEquals": {"aws:username": "eve"}})], True),
+    ],
+)
+def test_without_a_request_conditions_on_it_never_help_the_asker(statements, expected):
+    document = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": effect, "Action": "kms:*", "Resource": "*", "Condition": condition}
+            if condition
+            else {"Effect": effect, "Action": "kms:*", "Resource": "*"}
+            for effect, condition in statements
+        ],
+    }
+    allowed = identities.identity_policy(json.dumps(document))
+    member = identities.Member("bob", "arn:aws:iam::1:user/bob", "AIDA", "", (allowed,))
+    permits = decision.own_policies(identities.Principal("a" * 64, "acme", member=member))
+
+    assert permits("kms:Decrypt", "arn:aws:kms:us-east-1:1:key/k") is expected

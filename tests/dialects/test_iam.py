@@ -585,3 +585,92 @@ def test_a_list_and_an_ownership_of_a_new_bucket_need_their_own_permission(store
         )
         bobs.create_bucket(Bucket="new-bucket", **given)
         store.client(*ALICE).delete_bucket(Bucket="new-bucket")
+
+
+# Who administers users is judged by what is really done, and on all that is known of it
+
+
+def allow_bob(iam, *statements):
+    document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+    iam.put_user_policy(UserName="bob", PolicyName="p", PolicyDocument=document)
+
+
+ALL_OF_IAM = {"Effect": "Allow", "Action": "iam:*", "Resource": "*"}
+
+
+def test_an_empty_name_is_judged_as_the_user_it_means(store, iam, bob):
+    deny = {"Effect": "Deny", "Action": "iam:ListAccessKeys", "Resource": bob[0]["Arn"]}
+    allow_bob(iam, ALL_OF_IAM, deny)
+    mine = connect(store, "iam", *bob[1])
+    refused("AccessDenied", mine.list_access_keys)
+    mine.meta.events.register(
+        "before-call.iam", lambda params, **_: params["body"].update(UserName="")
+    )
+    refused("AccessDenied", mine.list_access_keys)
+
+
+@pytest.mark.parametrize("new", [{"NewUserName": "carol"}, {"NewPath": "/admins/"}])
+def test_renaming_needs_permission_on_both_names(store, iam, bob, new):
+    allow_bob(iam, {"Effect": "Allow", "Action": "iam:UpdateUser", "Resource": bob[0]["Arn"]})
+    mine = connect(store, "iam", *bob[1])
+
+    refused("AccessDenied", mine.update_user, UserName="bob", **new)
+
+    allow_bob(iam, {"Effect": "Allow", "Action": "iam:UpdateUser", "Resource": "*"})
+    mine.update_user(UserName="bob", **new)
+
+
+def test_which_policy_is_attached_can_be_limited(store, iam, bob):
+    admin = "arn:aws:iam::aws:policy/AdministratorAccess"
+    limits = {"Condition": {"ArnNotEquals": {"iam:PolicyARN": admin}}}
+    allow_bob(iam, ALL_OF_IAM | limits)
+    mine = connect(store, "iam", *bob[1])
+
+    refused("AccessDenied", mine.attach_user_policy, UserName="bob", PolicyArn=admin)
+    mine.attach_user_policy(UserName="bob", PolicyArn="arn:aws:iam::aws:policy/ReadOnlyAccess")
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"Bool": {"aws:SecureTransport": "true"}},
+        {"DateGreaterThan": {"aws:CurrentTime": "2020-01-01T00:00:00Z"}},
+        {"NumericGreaterThan": {"aws:EpochTime": "1"}},
+        {"StringLike": {"aws:UserAgent": "*"}},
+        {"StringEquals": {"aws:PrincipalTag/team": "a"}},
+        {"StringEquals": {"aws:ResourceTag/team": "a"}},
+        {"StringEquals": {"aws:PrincipalType": "User"}},
+    ],
+)
+def test_denies_under_conditions_hold_for_iam(store, iam, bob, condition):
+    iam.tag_user(UserName="bob", Tags=[{"Key": "team", "Value": "a"}])
+    allow_bob(iam, ALL_OF_IAM)
+    mine = connect(store, "iam", *bob[1])
+    mine.get_user(UserName="bob")
+
+    deny = {"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": condition}
+    allow_bob(iam, ALL_OF_IAM, deny)
+
+    refused("AccessDenied", mine.get_user, UserName="bob")
+
+
+def test_tags_that_a_request_brings_can_be_denied(store, iam, bob):
+    condition = {"StringEquals": {"aws:RequestTag/team": "admins"}}
+    deny = {"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": condition}
+    allow_bob(iam, ALL_OF_IAM, deny)
+    mine = connect(store, "iam", *bob[1])
+
+    mine.tag_user(UserName="bob", Tags=[{"Key": "team", "Value": "b"}])
+    tags = [{"Key": "team", "Value": "admins"}]
+    refused("AccessDenied", mine.tag_user, UserName="bob", Tags=tags)
+
+
+def test_denies_under_conditions_hold_for_roles(store, iam, bob):
+    sts = connect(store, "sts", *bob[1])
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "sts:AssumeRole"}
+    deny["Condition"] = {"Bool": {"aws:SecureTransport": "true"}}
+    allow = json.loads(trust({"AWS": bob[0]["Arn"]}))["Statement"]
+    document = json.dumps({"Version": "2012-10-17", "Statement": [*allow, deny]})
+    arn = iam.create_role(RoleName="r", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+
+    refused("AccessDenied", sts.assume_role, RoleArn=arn, RoleSessionName="session")

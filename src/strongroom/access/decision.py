@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from strongroom import errors
-from strongroom.access import actions, documents, exposure, grants, policy
+from strongroom.access import actions, documents, exposure, global_keys, grants, policy
 from strongroom.access.actions import Action
 
 if TYPE_CHECKING:
@@ -222,11 +222,23 @@ def may_without_bucket(
 def own_policies(principal: identities.Principal) -> Callable[[str, str], bool] | None:
     """Return what tells whether the asker's own policies allow an action on a resource.
 
-    None for an account's owner, who needs none.
+    None for an account's owner, who needs none. It knows who asks, and nothing of the request:
+    allows under conditions on that do not count, denies under such conditions do.
     """
     if principal.member is None:
         return None
-    return functools.partial(may_without_bucket, principal)
+    keys = global_keys.of_principal(principal)
+
+    def permits(action: str, resource: str) -> bool:
+        verdict = _by_identity(principal, action, resource, lambda: keys, _is_of_request)
+        return verdict is policy.Verdict.ALLOWED
+
+    return permits
+
+
+def _is_of_request(key: str) -> bool:
+    """Whether a condition key is about something else than who asks."""
+    return not key.startswith(global_keys.OF_ASKERS)
 
 
 def _by_identity(
@@ -234,12 +246,13 @@ def _by_identity(
     action: str,
     resource: str,
     context: Callable[[], wildcards.Context],
+    unknown: Callable[[str], bool] | None = None,
 ) -> policy.Verdict:
     """Say what the asker's own policies say; whoever owns an account needs none."""
     member = principal.member
     if member is None:
         return policy.Verdict.ALLOWED
-    asked = policy.Asked(principal.asker, action, resource, context())
+    asked = policy.Asked(principal.asker, action, resource, context(), unknown)
     verdict = policy.judge(member.policies, asked)
     if member.session is not None and verdict is policy.Verdict.ALLOWED:
         # A session may do what its policies and its limits both allow.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from strongroom.access import documents, wildcards
 
@@ -55,12 +55,15 @@ class Asked:
         action: as policies name it.
         resource: ARN of what it is done to.
         context: condition keys → values.
+        unknown: tells of a key that the context lacks whether the request may have it all the
+            same; then allows that depend on it do not count, and denies do.
     """
 
     asker: Asker
     action: str
     resource: str
     context: wildcards.Context
+    unknown: Callable[[str], bool] | None = None
 
 
 def judge(policies: Iterable[documents.Document], asked: Asked) -> Verdict:
@@ -83,11 +86,30 @@ def _concerns(statement: documents.Statement, action: str, asked: Asked) -> bool
     context = asked.context
     if any(pattern.matches(action, {}) for pattern in statement.actions) == statement.not_actions:
         return False
+    unsure = False
     if statement.resources is not None:
+        unsure = asked.unknown is not None and _is_unknown(_of_patterns(statement.resources), asked)
         named = any(pattern.matches(asked.resource, context) for pattern in statement.resources)
-        if named == statement.not_resources:
+        if named == statement.not_resources and not unsure:
             return False
-    return all(condition.holds(context) for condition in statement.conditions)
+    for condition in statement.conditions:
+        if asked.unknown is not None and _is_unknown(
+            {condition.key} | _of_patterns(condition.values), asked
+        ):
+            unsure = True
+        elif not condition.holds(context):
+            return False
+    return not (unsure and statement.allows)
+
+
+def _of_patterns(patterns: Iterable[wildcards.Pattern]) -> set[str]:
+    return {name for pattern in patterns for name in pattern.variables}
+
+
+def _is_unknown(keys: Iterable[str], asked: Asked) -> bool:
+    """Whether a request may have one of these keys that nobody told of."""
+    unknown = asked.unknown
+    return unknown is not None and any(key not in asked.context and unknown(key) for key in keys)
 
 
 def _speaks_of(statement: documents.Statement, asker: Asker) -> Verdict:

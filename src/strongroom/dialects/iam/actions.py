@@ -11,7 +11,7 @@ from strongroom.dialects.operation import Refused
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from strongroom.access import accounts, identities
+    from strongroom.access import accounts, identities, wildcards
 
 Result = dict[str, Any]
 
@@ -25,12 +25,14 @@ class Ask:
         principal: who asks.
         people: users, credentials and sessions.
         now_ms: the time.
+        keys: condition keys that every service knows, of this request.
     """
 
     params: dict[str, str] = field(repr=False)
     principal: identities.Principal
     people: identities.Identities
     now_ms: int
+    keys: wildcards.Context = field(repr=False)
 
     @property
     def account(self) -> str:

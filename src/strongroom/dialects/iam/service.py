@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from strongroom import errors
-from strongroom.access import decision
+from strongroom.access import accounts, decision, global_keys
 from strongroom.dialects import pipeline
 from strongroom.dialects.iam import actions, people, policies, query, sts
 from strongroom.dialects.operation import Refused
@@ -62,7 +62,16 @@ class Query:
             service = "iam" if declared is None else declared.service
             proof = await self._verify(request, body, service)
             outcome.access_key = proof.access_key
-            ask = actions.Ask(params, proof.principal, self._people, self._clock_ms())
+            now_ms = self._clock_ms()
+            agent = request.header(b"user-agent")
+            keys = global_keys.of_request(
+                proof.principal,
+                now_ms,
+                secure=request.secure,
+                peer=request.peer,
+                user_agent=None if agent is None else agent.decode("latin-1"),
+            )
+            ask = actions.Ask(params, proof.principal, self._people, now_ms, keys)
             found = await _authorised(name, declared, ask)
             ask.check_served(found.lacks)
             outcome.operation = name
@@ -108,36 +117,77 @@ async def _authorised(
         raise Refused("InvalidAction", f"Could not find operation {name[:100]}")
     if principal.member is None or declared.open:
         return declared
-    resource = await _resource(declared, ask)
     action = f"{declared.service}:{declared.name}"
-    context = {
-        "aws:username": (principal.member.name,),
-        "aws:userid": (principal.member.unique_id,),
-        "aws:principalarn": (principal.member.role_arn or principal.arn,),
-        "aws:principalaccount": (principal.account_id,),
-    }
-    if not decision.may_without_bucket(principal, action, resource, lambda: context):
-        raise Refused(
-            "AccessDenied",
-            f"User: {principal.arn} is not authorized to perform: {action} on resource: {resource}",
-        )
+    found = await _found(declared, ask)
+    context = dict(ask.keys) | _own_keys(declared, ask, found)
+    for resource in _resources(declared, ask, found):
+        if not decision.may_without_bucket(principal, action, resource, lambda: context):
+            raise Refused(
+                "AccessDenied",
+                f"User: {principal.arn} is not authorized to perform: {action} on resource:"
+                f" {resource}",
+            )
     return declared
 
 
-async def _resource(declared: actions.Declared, ask: actions.Ask) -> str:
-    """Return the ARN of what an action is about."""
-    beginning = f"arn:aws:iam::{ask.principal.account_id}:"
-    if not declared.kind:
-        return "*"
-    if declared.member == "PolicyArn":
-        return ask.params.get("PolicyArn", "*")
-    name = ask.params.get(declared.member)
-    if name is None:
-        member = ask.principal.member
-        if declared.member == "-" or member is None or member.role_arn:
-            return f"{beginning}{declared.kind}{ask.params.get('PathPrefix', '/')}"
-        name = member.name
+def _name(declared: actions.Declared, ask: actions.Ask) -> str:
+    """Return the name of what an action is about, as its handler sees it; empty for none.
+
+    An empty parameter is none, and means the user who asks, as a missing one does.
+    """
+    member = ask.principal.member
+    if declared.member == "-" or not declared.kind:
+        return ""
+    own = "" if member is None or member.role_arn else member.name
+    return ask.params.get(declared.member) or own
+
+
+async def _found(declared: actions.Declared, ask: actions.Ask) -> accounts.Entity | None:
+    """Return the entity that an action is about, if it is there."""
+    name = _name(declared, ask)
     try:
-        return (await ask.members.find(ask.account, declared.kind, name)).arn
+        if declared.member == "PolicyArn":
+            policy = await ask.members.managed_policy(ask.account, ask.params.get("PolicyArn", ""))
+            return None if isinstance(policy, str) else policy
+        return await ask.members.find(ask.account, declared.kind, name) if name else None
     except errors.NoSuchEntity:
-        return f"{beginning}{declared.kind}{ask.path}{name}"
+        return None
+
+
+def _own_keys(
+    declared: actions.Declared, ask: actions.Ask, found: accounts.Entity | None
+) -> global_keys.Keys:
+    """Return the condition keys that IAM adds. Source: "Condition keys for AWS IAM"."""
+    keys: global_keys.Keys = {}
+    if declared.name.startswith(("Attach", "Detach")):
+        keys["iam:policyarn"] = (ask.params.get("PolicyArn", ""),)
+    brought = query.tags(ask.params)
+    names = (*brought, *query.listed(ask.params, "TagKeys"))
+    if names:
+        keys["aws:tagkeys"] = names
+    for name, value in brought.items():
+        keys[f"aws:requesttag/{name}"] = (value,)
+    if found is not None and not declared.name.startswith("Create"):
+        for name, value in found.tags.items():
+            keys[f"aws:resourcetag/{name}"] = keys[f"iam:resourcetag/{name}"] = (value,)
+    return keys
+
+
+def _resources(
+    declared: actions.Declared, ask: actions.Ask, found: accounts.Entity | None
+) -> list[str]:
+    """Return the ARNs of what an action is about: for a new name, the old and the new one."""
+    beginning = f"arn:aws:iam::{ask.principal.account_id}:{declared.kind}"
+    if not declared.kind:
+        return ["*"]
+    if declared.member == "PolicyArn":
+        return [ask.params.get("PolicyArn") or "*"]
+    name = _name(declared, ask)
+    if not name:
+        return [f"{beginning}{ask.params.get('PathPrefix', '/')}"]
+    old = f"{beginning}{ask.path}{name}" if found is None else found.arn
+    if declared.name not in ("UpdateUser", "UpdateGroup") or found is None:
+        return [old]
+    # Source: UpdateUser, UpdateGroup: permissions are needed on the source and on the target.
+    path = ask.params.get("NewPath", found.path)
+    return [old, f"{beginning}{path}{ask.params.get(f'New{declared.member}', found.name)}"]

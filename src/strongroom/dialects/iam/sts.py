@@ -142,11 +142,7 @@ async def _role(ask: Ask, arn: str) -> accounts.Entity | None:
 
 def _may_assume(ask: Ask, role: accounts.Entity) -> bool:
     principal = ask.principal
-    context = {
-        "aws:principalarn": (principal.arn,),
-        "aws:principalaccount": (principal.account_id,),
-        "sts:rolesessionname": (ask.params["RoleSessionName"],),
-    }
+    context = {**ask.keys, "sts:rolesessionname": (ask.params["RoleSessionName"],)}
     if "ExternalId" in ask.params:
         context["sts:externalid"] = (ask.params["ExternalId"],)
     asked = policy.Asked(principal.asker, "sts:AssumeRole", role.arn, context)

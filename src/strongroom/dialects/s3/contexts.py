@@ -6,9 +6,9 @@ guide, "AWS global condition context keys".
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from strongroom.access import global_keys
 from strongroom.dialects.s3 import routes
 
 if TYPE_CHECKING:
@@ -65,17 +65,9 @@ def condition_keys(
     now_ms: int,
 ) -> Keys:
     """Return the condition keys of a request; those of its bucket and object come elsewhere."""
-    now = datetime.fromtimestamp(now_ms / 1000, UTC)
-    found: Keys = {
-        "aws:currenttime": (now.isoformat(timespec="seconds"),),
-        "aws:epochtime": (str(now_ms // 1000),),
-        "aws:securetransport": ("true" if request.secure else "false",),
-        "aws:principalisawsservice": ("false",),
-        "aws:viaawsservice": ("false",),
-    }
-    if request.peer:
-        found["aws:sourceip"] = (request.peer,)
-    found |= _of_principal(principal)
+    found = global_keys.of_request(
+        principal, now_ms, secure=request.secure, peer=request.peer, user_agent=None
+    )
     if signed is not None:
         found["s3:authtype"] = (signed.carrier,)
         found["s3:signatureversion"] = (signed.version,)
@@ -86,31 +78,6 @@ def condition_keys(
     for name, value in routed.query:
         if name in _PARAMETERS:
             found[_PARAMETERS[name]] = (value,)
-    return found
-
-
-def _of_principal(principal: identities.Principal) -> Keys:
-    if principal.is_anonymous:
-        return {"aws:principaltype": ("Anonymous",)}
-    account, member = principal.account_id, principal.member
-    found: Keys = {
-        "aws:principalarn": (principal.arn,),
-        "aws:principalaccount": (account,),
-        "aws:principaltype": ("Account",),
-        "aws:userid": (account,),
-    }
-    if member is None:
-        found["aws:username"] = (principal.name,)
-        return found
-    found["aws:userid"] = (member.unique_id,)
-    if member.role_arn:
-        found["aws:principaltype"] = ("AssumedRole",)
-        found["aws:principalarn"] = (member.role_arn,)
-    else:
-        found["aws:principaltype"] = ("User",)
-        found["aws:username"] = (member.name,)
-    for name, value in member.tags.items():
-        found[f"aws:principaltag/{name}"] = (value,)
     return found
 
 

@@ -1,0 +1,70 @@
+"""Condition keys that every service knows: who asks, when, from where.
+
+Source: IAM user guide, "AWS global condition context keys".
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from strongroom.access import identities
+
+Keys = dict[str, tuple[str, ...]]
+
+OF_ASKERS: Final = ("aws:principal", "aws:userid", "aws:username")
+"""How the keys begin that `of_principal` knows completely: one that it leaves out is absent."""
+
+
+def of_request(
+    principal: identities.Principal, now_ms: int, *, secure: bool, peer: str, user_agent: str | None
+) -> Keys:
+    """Return the keys of a request.
+
+    Args:
+        principal: who asks.
+        now_ms: the time.
+        secure: whether it came over TLS.
+        peer: address of the client; empty if unknown.
+        user_agent: what the client calls itself, if it says so.
+    """
+    now = datetime.fromtimestamp(now_ms / 1000, UTC)
+    found: Keys = {
+        "aws:currenttime": (now.isoformat(timespec="seconds"),),
+        "aws:epochtime": (str(now_ms // 1000),),
+        "aws:securetransport": ("true" if secure else "false",),
+        "aws:principalisawsservice": ("false",),
+        "aws:viaawsservice": ("false",),
+    }
+    if peer:
+        found["aws:sourceip"] = (peer,)
+    if user_agent is not None:
+        found["aws:useragent"] = (user_agent,)
+    return found | of_principal(principal)
+
+
+def of_principal(principal: identities.Principal) -> Keys:
+    """Return the keys of who asks."""
+    if principal.is_anonymous:
+        return {"aws:principaltype": ("Anonymous",)}
+    account, member = principal.account_id, principal.member
+    found: Keys = {
+        "aws:principalarn": (principal.arn,),
+        "aws:principalaccount": (account,),
+        "aws:principaltype": ("Account",),
+        "aws:userid": (account,),
+    }
+    if member is None:
+        found["aws:username"] = (principal.name,)
+        return found
+    found["aws:userid"] = (member.unique_id,)
+    if member.role_arn:
+        found["aws:principaltype"] = ("AssumedRole",)
+        found["aws:principalarn"] = (member.role_arn,)
+    else:
+        found["aws:principaltype"] = ("User",)
+        found["aws:username"] = (member.name,)
+    for name, value in member.tags.items():
+        found[f"aws:principaltag/{name}"] = (value,)
+    return found
