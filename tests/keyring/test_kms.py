@@ -525,3 +525,18 @@ def test_a_grant_is_not_retired_by_whom_their_own_policies_do_not_let(bench, key
 
     asyncio.run(story())
     assert asked == [("kms:RetireGrant", ARN + key.key_id)]
+
+
+def test_a_managed_key_does_not_serve_whom_their_own_policies_forbid_it(bench):
+    def forbids(action, _arn):
+        return action == "kms:Decrypt"
+
+    kept = dataclasses.replace(BOB, forbids=forbids)
+
+    async def story():
+        made = await bench.kms.generate_data_key(kms.S3_ALIAS, CONTEXT, kept)
+        assert (await bench.kms.decrypt(made.ciphertext, CONTEXT, BOB)).plaintext == made.plaintext
+        with pytest.raises(errors.KmsAccessDenied):
+            await bench.kms.decrypt(made.ciphertext, CONTEXT, kept)
+
+    asyncio.run(story())

@@ -167,3 +167,23 @@ def test_a_member_is_denied_by_name_and_allowed_as_one_of_the_account(caller_of)
 
 def test_what_is_granted_to_an_accounts_owner_is_not_granted_to_its_members():
     assert key_service.names_of(services.caller(member())).isdisjoint(key_service.names_of(BOB))
+
+
+@pytest.mark.parametrize("caller_of", [services.caller, modes.caller])
+def test_sessions_of_one_role_are_told_apart_by_their_limits(caller_of):
+    limits = ALLOW_ALL.replace('"*"', '"s3:*"', 1)
+    plain, limited = caller_of(member()), caller_of(member(limits=limits))
+
+    assert plain.who == caller_of(member()).who
+    assert limited.who == caller_of(member(limits=limits)).who
+    assert plain.who != limited.who
+
+
+@pytest.mark.parametrize("caller_of", [services.caller, modes.caller])
+def test_a_deny_of_the_callers_own_is_told_from_silence(caller_of):
+    denied = ALLOW_ALL.replace("Allow", "Deny").replace('"*"', '"kms:Decrypt"', 1)
+    alice = caller_of(member(limits=denied))
+
+    assert alice.forbids("kms:Decrypt", ARN)
+    assert not alice.forbids("kms:Encrypt", ARN)
+    assert caller_of(identities.Principal(BOB.user_id, "bob")).forbids is None

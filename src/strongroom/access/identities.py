@@ -128,6 +128,15 @@ class Principal:
         )
         return policy.Asker(names, names)
 
+    def forbids(self, action: str, resource: str) -> bool:
+        """Whether the asker's own policies, or a session's limits, deny this in so many words."""
+        if self.member is None:
+            return False
+        asked = policy.Asked(self.asker, action, resource, {})
+        own = self.member.policies
+        limits = () if self.member.session is None else (self.member.session,)
+        return policy.judge((*own, *limits), asked) is policy.Verdict.DENIED
+
 
 ANONYMOUS_ID = "65a011a29cdf8ec533ec3d1ccaae921c"
 """Owner of what somebody unknown wrote. Source: S3 shows this id for such objects."""

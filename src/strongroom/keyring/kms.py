@@ -24,7 +24,7 @@ from strongroom.keyring.key_blobs import Kind
 from strongroom.store import kms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Hashable, Mapping
 
     from strongroom.keyring import masters
 
@@ -57,6 +57,9 @@ class Caller:
         member: which of the account's users or sessions it is; empty for its owner.
         names: what names that user or session, and nobody else, in policies and grants.
         account_names: what names its whole account.
+        limits: what tells sessions of one member apart that may do different things.
+        forbids: asks the caller's own policies whether they deny an action on a key's ARN in
+            so many words; None for who has none.
         permits: asks the caller's own policies about an action (`kms:Decrypt`) on a key's
             ARN; None for who needs none, an account's owner.
     """
@@ -68,12 +71,14 @@ class Caller:
     member: str = ""
     names: frozenset[str] = frozenset()
     account_names: frozenset[str] = frozenset()
+    limits: Hashable = None
+    forbids: Callable[[str, str], bool] | None = field(default=None, repr=False, compare=False)
     permits: Callable[[str, str], bool] | None = field(default=None, repr=False, compare=False)
 
     @property
-    def who(self) -> str:
+    def who(self) -> tuple[Hashable, ...]:
         """A name that no two callers share who may be permitted different things."""
-        return f"{self.user_id} {self.member}"
+        return self.user_id, self.member, self.names, self.limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +336,8 @@ class Kms:
         context: Mapping[str, str] = _NO_CONTEXT,
     ) -> bool:
         """Tell whether a caller may do something with a key."""
-        if not caller.user_id:
+        forbidden = caller.forbids is not None and caller.forbids(f"kms:{action}", self.arn(key))
+        if forbidden or not caller.user_id:
             return False
         if key.manager:
             return action in (

@@ -165,6 +165,8 @@ def caller(principal: identities.Principal) -> kms.Caller:
         member=principal.arn if principal.member is not None else "",
         names=principal.asker.names,
         account_names=principal.asker.account_names,
+        limits=principal.member.session if principal.member is not None else None,
+        forbids=principal.forbids if principal.member is not None else None,
         permits=decision.own_policies(principal),
     )
 
