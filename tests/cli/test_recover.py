@@ -12,7 +12,10 @@ import threading
 
 import pytest
 
+from strongroom import errors
+from strongroom.server import build, settings
 from strongroom.store import mirrors
+from strongroom.store.sqlite import schema
 
 INLINE = {"empty", "small"}
 """Objects that have no mirror, since a mirror of 16 KiB would be a second object."""
@@ -45,6 +48,11 @@ def mirror_of(store, key):
 @pytest.fixture
 def mirrored(mirrored_store, tmp_path):
     return mirrored_store.copied(tmp_path / "data")
+
+
+def change_schema(store, statement):
+    with contextlib.closing(sqlite3.connect(store.data_dir / "catalog.sqlite")) as conn, conn:
+        conn.execute(statement)
 
 
 def report_of(told):
@@ -312,3 +320,70 @@ def test_versions_keep_their_order_and_markers_come_from_the_catalog(mirrored, c
         assert newest["IsLatest"]
         assert newest["VersionId"] not in ids
     assert mirrored.damages() == []
+
+
+def test_a_new_catalog_that_lacks_what_the_old_one_has_does_not_replace_it(mirrored):
+    for path in (mirrored.data_dir / "blobs").glob("*/*/*"):
+        path.unlink()
+    before = mirrored.ask("SELECT key, generation FROM versions")
+
+    told = mirrored.run("recover", "--json")
+
+    assert told.exit_code == 1
+    assert "can still be read in the old one" in told.stderr
+    assert "--force" in told.stderr
+    assert mirrored.ask("SELECT key, generation FROM versions") == before
+    assert (mirrored.data_dir / "envelopes").is_dir()
+    assert len(list(mirrored.data_dir.glob("catalog.sqlite.refused-*"))) == 1
+    assert json.loads(mirrored.run("recover", "--json", "--force").stdout)["lost"] != []
+
+
+def test_an_older_schema_is_brought_to_this_one_before_it_is_read(mirrored):
+    for (trigger,) in mirrored.ask("SELECT name FROM sqlite_master WHERE type = 'trigger'"):
+        change_schema(mirrored, f"DROP TRIGGER {trigger}")
+    for statement in (
+        "DROP INDEX versions_by_envelope",
+        "DROP TABLE outbox",
+        "ALTER TABLE envelopes DROP COLUMN digest",
+        "DROP TABLE entities",
+        "DROP TABLE access_keys",
+        "CREATE TABLE credentials (access_key TEXT PRIMARY KEY, user_id, sealed_secret, created_ms)",
+        "UPDATE alembic_version SET version_num = '0003'",
+    ):
+        change_schema(mirrored, statement)
+    shutil.rmtree(mirrored.data_dir / "envelopes")
+
+    made = report_of(mirrored.run("recover", "--json"))
+
+    assert (made["versions"], made["lost"], made["damages"]) == (6, [], [])
+
+
+def test_an_empty_catalog_made_since_is_not_taken_for_the_lost_one(mirrored):
+    for path in mirrored.data_dir.glob("catalog.sqlite*"):
+        path.unlink()
+    schema.migrate(mirrored.data_dir / "catalog.sqlite")
+
+    made = report_of(mirrored.run("recover", "--json"))
+
+    assert (made["versions"], made["catalog_was_whole"]) == (4, False)
+
+
+def test_no_catalog_is_made_where_blobs_of_a_store_lie(mirrored):
+    for path in mirrored.data_dir.glob("catalog.sqlite*"):
+        path.unlink()
+
+    with pytest.raises(errors.StoreFailed, match="strongroom recover"):
+        build.prepare(settings.Settings(data_dir=mirrored.data_dir, data_dir_given=True))
+
+    assert not (mirrored.data_dir / "catalog.sqlite").exists()
+
+
+def test_uploads_ended_since_the_backup_stay_ended(mirrored, tmp_path):
+    assert mirrored.run("backup", tmp_path / "backup").exit_code == 0
+    mirrored.change("DELETE FROM parts")
+    mirrored.change("DELETE FROM uploads")
+
+    made = report_of(mirrored.run("recover", "--json", "--from", tmp_path / "backup"))
+
+    assert made["catalog_was_whole"]
+    assert mirrored.ask("SELECT count(*) FROM uploads") == [(0,)]

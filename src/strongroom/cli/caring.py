@@ -122,10 +122,11 @@ def backup(target: Path, *, link: bool, quick: bool, as_json: bool, **options: A
     type=click.Path(path_type=Path, file_okay=False),
     help="A backup of this store, for what it has lost.",
 )
+@click.option("--force", is_flag=True, help="Replace the old catalog even if the new one is worse.")
 @serving.data_dir_option
 @serving.config_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def recover(source: Path | None, *, as_json: bool, **options: Any) -> None:
+def recover(source: Path | None, *, force: bool, as_json: bool, **options: Any) -> None:
     """Build a new catalog from what is left of a store. Stop the server first.
 
     Takes what can still be read of the catalog, row by row; what it lost, from the mirrors
@@ -133,7 +134,8 @@ def recover(source: Path | None, *, as_json: bool, **options: Any) -> None:
     lie, also those that were set aside. Then reads all of it, as `strongroom scrub` does.
 
     Nothing is destroyed: the old catalog and its mirrors stay in the data directory
-    under other names.
+    under other names. If the new catalog contradicts itself, or lacks versions that the old
+    one readably has, it is kept beside and nothing is replaced, unless --force is given.
 
     Exit status: 0 all that is known of is there, 1 something is lost or damaged.
     """
@@ -141,7 +143,7 @@ def recover(source: Path | None, *, as_json: bool, **options: Any) -> None:
         chosen = home.inspected(settings.load(options, os.environ), master_key_needed=False)
         from strongroom.server import recovery  # noqa: PLC0415 - as above
 
-        made = recovery.recover(chosen, source and source.absolute(), phase=progress)
+        made = recovery.recover(chosen, source and source.absolute(), force=force, phase=progress)
         if as_json:
             click.echo(json.dumps(_recovered(made)))
         else:

@@ -106,10 +106,20 @@ def prepare(settings: configuration.Settings) -> None:
     """Bring the data directory to this release's schema. Blocking; before any worker starts.
 
     Raises:
-        StoreFailed: the catalog is damaged, or a newer release wrote it.
+        StoreFailed: the catalog is damaged, a newer release wrote it, or it is gone and the
+            blobs of a store lie there.
         StoreFull: no space.
     """
     if not settings.ephemeral:
+        lying = settings.data_dir / BLOBS_NAME
+        if not (settings.data_dir / CATALOG_NAME).exists() and (
+            (lying / disk.IDENTITY).exists() or any(path.is_file() for path in lying.glob("*/*/*"))
+        ):
+            # An empty catalog here would be taken for the right one, and all blobs for strays.
+            raise errors.StoreFailed(
+                f"{CATALOG_NAME} is gone and there are blobs of a store. Put it back, or build a"
+                " new one with `strongroom recover`; nothing was changed."
+            )
         schema.migrate(settings.data_dir / CATALOG_NAME)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import shutil
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from strongroom.access import identities
 from strongroom.server import app, build, care, files, home
 from strongroom.service import scrubbing
 from strongroom.store import copies, disk, mirrors, shelves
-from strongroom.store.sqlite import inventory, rebuild, salvage, snapshot
+from strongroom.store.sqlite import inventory, rebuild, salvage, schema, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -56,6 +57,7 @@ def recover(
     settings: configuration.Settings,
     backup: Path | None,
     *,
+    force: bool = False,
     phase: Callable[[str, int], AbstractContextManager[Callable[[int], None]]],
 ) -> Recovered:
     """Build a new catalog from whatever is left, and put it in the place of the old one.
@@ -66,10 +68,12 @@ def recover(
     Args:
         settings: with the data directory.
         backup: a directory that `care.back_up` made of this store, if there is one.
+        force: replace the old catalog even if the new one is worse.
         phase: as in `care.back_up`.
 
     Raises:
-        StartRefused: `backup` is none, or of another store.
+        StartRefused: `backup` is none, or of another store; or what is left has an older
+            schema and cannot be brought to this one; or the new catalog is no gain.
         StoreLocked: a server is running.
         StoreFull, StoreFailed: the new catalog cannot be written; nothing was replaced.
     """
@@ -94,6 +98,8 @@ def recover(
                 damages = _scrub(settings, fresh, phase)
                 if run.mend(damages):
                     damages = _scrub(settings, fresh, phase)
+                if not force and (doubt := run.doubt(fresh, rebuilt)):
+                    raise app.StartRefused(f"{doubt} {_kept_beside(data_dir, fresh)}")
             aside = _put_in_place(data_dir, fresh)
             return Recovered(
                 rebuilt,
@@ -118,6 +124,7 @@ class _Backup:
         if _identity(data_dir) not in (None, self.identity):
             raise app.StartRefused(f"{root} is a backup of another store.")
         self.catalog = _copied(root / build.CATALOG_NAME, work / "backup.sqlite")
+        _modernise(self.catalog, "the catalog of the backup")
         self.shelves = shelves.Shelves(root / build.BLOBS_NAME)
         self.files = {blob_id: (place, size) for blob_id, place, size in self.shelves.all()}
 
@@ -157,13 +164,17 @@ class _Run:
         """
         whole = False
         old = _copied(self._data_dir / build.CATALOG_NAME, self._work / "old.sqlite")
+        _modernise(old, "the catalog")
         with salvage.opened(old) as found:
             if found is not None:
                 found.check()
+            if found is not None and not self._is_foreign(found):
                 self._pieces.add_catalog(found)
                 whole = found.complete
         lying = mirrors.Mirrors(self._data_dir / mirrors.NAME)
         registry = _copied(lying.registry, self._work / "registry.sqlite")
+        if not whole:
+            _modernise(registry, "the mirrored registry")
         with salvage.opened(registry, having="buckets") as small:
             if small is not None and not whole:
                 self._pieces.add_small(small)
@@ -176,9 +187,41 @@ class _Run:
         if self._backup is not None:
             with salvage.opened(self._backup.catalog) as found:
                 if found is not None:
-                    of_backup = self._pieces.add_catalog(found, only_known=whole)
+                    of_backup = self._pieces.add_catalog(
+                        found, source=rebuild.BACKUP, only_known=whole
+                    )
         self.counts = (of_mirrors, of_backup)
         return whole
+
+    def _is_foreign(self, found: salvage.Salvage) -> bool:
+        """Whether a catalog is not the one of these blobs; one too damaged to tell is not foreign.
+
+        A server that was started after the catalog was lost leaves an empty one that is whole.
+        """
+        standing = _identity(self._data_dir)
+        columns, facts = found.everything("facts")
+        if standing is None or not {"name", "value"} <= set(columns):
+            return False
+        at = (columns.index("name"), columns.index("value"))
+        named = {row[at[0]]: row[at[1]] for row in facts}
+        if "store-id" not in named:
+            return found.complete
+        return bool(named["store-id"] != standing)
+
+    def doubt(self, fresh: Path, rebuilt: rebuild.Rebuilt) -> str:
+        """Say what speaks against putting the new catalog in the place of the old; or nothing."""
+        with contextlib.closing(inventory.open_inventory(fresh)) as opened:
+            wrong = next(opened.contradictions(), "")
+        if wrong:
+            return f"The new catalog contradicts itself ({wrong})."
+        if rebuilt.missing:
+            return (
+                f"The new catalog lacks {rebuilt.missing} versions that can still be read in the"
+                " old one."
+            )
+        if not rebuilt.versions and next(self._shelves.all(), None) is not None:
+            return "The new catalog has no versions, but there are blobs."
+        return ""
 
     def find_blobs(self) -> None:
         """Find where blobs lie; bring back those that were set aside, or that a backup has."""
@@ -240,6 +283,54 @@ def _scrub(
         with phase("Reading what is recovered", opened.totals().blob_bytes) as advance:
             keys = care.store_keys(settings, opened)
             return tuple(scrubbing.Scrubber(opened, lying, keys, advance).run())
+
+
+def _modernise(copy: Path, what: str) -> None:
+    """Bring a working copy to this release's schema, so that its columns can be asked for.
+
+    One without a readable version stays as it is: it is salvaged row by row.
+
+    Raises:
+        StartRefused: it has another schema and cannot be brought to this one.
+    """
+    if not copy.exists():
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(copy)) as conn:
+            (version,) = conn.execute("SELECT version_num FROM alembic_version").fetchone()
+    except (sqlite3.DatabaseError, TypeError):
+        return
+    if version == schema.newest():
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(copy)) as conn:
+            # Raises where a page cannot be read; a migration would step over some of those.
+            sound = conn.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+        _migrate(copy, sound=sound)
+    except (sqlite3.DatabaseError, errors.StoreFailed) as error:
+        raise app.StartRefused(
+            f"{what[0].upper()}{what[1:]} has schema {version} and cannot be brought to this"
+            f" release's ({error}): open it once with a server of a release that knows it, or"
+            " restore a backup into an empty directory and start the server there. Nothing was"
+            " changed."
+        ) from error
+
+
+def _migrate(copy: Path, *, sound: bool) -> None:
+    if not sound:
+        raise errors.StoreFailed("it is damaged")
+    schema.migrate(copy)
+
+
+def _kept_beside(data_dir: Path, fresh: Path) -> str:
+    snapshot.settle(fresh)
+    kept = f"{build.CATALOG_NAME}.refused-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}"
+    fresh.rename(data_dir / kept)
+    files.sync_directory(data_dir)
+    return (
+        f"The old catalog and its mirrors were left as they are; the new one is kept as {kept}."
+        " With --force it takes the old one's place all the same."
+    )
 
 
 def _put_in_place(data_dir: Path, fresh: Path) -> tuple[str, ...]:

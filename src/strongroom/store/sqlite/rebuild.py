@@ -36,19 +36,23 @@ if TYPE_CHECKING:
 _SCRATCH = """
     CREATE TABLE envelopes (
         generation BLOB PRIMARY KEY, bucket TEXT, key BLOB, version_id TEXT, modified_ms INTEGER,
-        envelope BLOB, marks BLOB
+        envelope BLOB, marks BLOB, source INTEGER
     ) WITHOUT ROWID;
     CREATE TABLE lines (
         generation BLOB PRIMARY KEY, owner TEXT, algorithms TEXT, kind TEXT, rank INTEGER
     ) WITHOUT ROWID;
     CREATE TABLE markers (
         bucket TEXT, key BLOB, version_id TEXT, modified_ms INTEGER, owner TEXT, rank INTEGER,
-        PRIMARY KEY (bucket, key, version_id)
+        source INTEGER, PRIMARY KEY (bucket, key, version_id)
     ) WITHOUT ROWID;
+    CREATE TABLE had (generation BLOB PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE records (digest BLOB PRIMARY KEY, record BLOB) WITHOUT ROWID;
     CREATE TABLE inline (blob_id BLOB, data BLOB, crc BLOB, PRIMARY KEY (blob_id, crc)) WITHOUT ROWID;
     CREATE TABLE files (blob_id BLOB PRIMARY KEY, place TEXT, size INTEGER) WITHOUT ROWID;
 """
+
+CATALOG, MIRROR, BACKUP = range(3)
+"""Sources. Of two versions with one id, the one from the earlier source stands."""
 
 NOWHERE = "00000000/00000000/"
 """Before the id of a blob that is lost: a place where none lies."""
@@ -65,6 +69,7 @@ class Rebuilt:
         markers: delete markers that are there again.
         from_mirrors: envelopes that only mirrors still had.
         from_backup: envelopes that only the backup still had.
+        missing: versions that the old catalog readably had and the new one has not.
     """
 
     versions: int = 0
@@ -73,6 +78,7 @@ class Rebuilt:
     markers: int = 0
     from_mirrors: int = 0
     from_backup: int = 0
+    missing: int = 0
 
 
 class Pieces:
@@ -81,7 +87,7 @@ class Pieces:
     def __init__(self, conn: sqlite3.Connection) -> None:
         self._conn = conn
         self.small: dict[str, tuple[list[str], list[rows.Row]]] = {}
-        self.raw: dict[str, tuple[list[str], list[rows.Row]]] = {}
+        self._open: list[dict[str, tuple[list[str], list[rows.Row]]]] = []
 
     @classmethod
     @contextlib.contextmanager
@@ -94,24 +100,37 @@ class Pieces:
             conn.execute("BEGIN")
             yield cls(conn)
 
-    def add_catalog(self, found: salvage.Salvage, *, only_known: bool = False) -> int:
+    def add_catalog(
+        self, found: salvage.Salvage, *, source: int = CATALOG, only_known: bool = False
+    ) -> int:
         """Take what a catalog still has; return how many envelopes nobody had before.
 
-        With `only_known`, no versions are taken that nothing before knew of.
+        With `only_known`, no versions are taken that nothing before knew of, and neither
+        users, keys nor uploads: what is missing of those was removed.
         """
-        self.add_small(found)
+        if not only_known:
+            self.add_small(found)
         names = self._bucket_names()
         for bucket_id, seq, *columns in found.versions():
             key, version_id, _, _, modified_ms, owner, mode, generation, algorithms, kind = columns
             if mode == "":
                 if not only_known:
                     self._insert(
-                        "markers", names.get(bucket_id), key, version_id, modified_ms, owner, -seq
+                        "markers",
+                        names.get(bucket_id),
+                        key,
+                        version_id,
+                        modified_ms,
+                        owner,
+                        -seq,
+                        source,
                     )
             elif isinstance(generation, bytes) and isinstance(seq, int) and not only_known:
                 self._insert("lines", generation, owner, algorithms, kind, -seq)
+                if source == CATALOG:
+                    self._insert("had", generation)
         added = sum(
-            self._add_envelope(envelope, digest, marks, only_known=only_known)
+            self._add_envelope(envelope, digest, marks, source=source, only_known=only_known)
             for envelope, digest, marks in found.envelopes()
         )
         for (record,) in found.records():
@@ -122,22 +141,27 @@ class Pieces:
 
     def add_small(self, found: salvage.Salvage) -> None:
         """Take the tables that do not grow with what is stored, and open uploads."""
+        opened = {}
         for table in found.tables():
-            into = self.raw if table in ("uploads", "parts", "completions") else self.small
-            if into is self.small and table in outbox.OF_OBJECTS:
+            if table in ("uploads", "parts", "completions", "buckets"):
+                opened[table] = found.everything(table)
+            if table in outbox.OF_OBJECTS:
                 continue
-            columns, read = found.everything(table)
-            before = into.get(table)
+            columns, read = opened.get(table) or found.everything(table)
+            before = self.small.get(table)
             if before is None:
-                into[table] = (columns, read)
+                self.small[table] = (columns, list(read))
             elif before[0] == columns:
                 before[1].extend(read)
+        self._open.append(opened)
 
     def add_mirror(self, mirror: mirrors.Mirror, *, only_known: bool) -> bool:
         """Take what a mirror has; whether its envelope was new."""
         version = mirror.version
         algorithms = ",".join(version.checksum_algorithms)
-        added = self._add_envelope(mirror.envelope, b"", mirror.marks, only_known=only_known)
+        added = self._add_envelope(
+            mirror.envelope, b"", mirror.marks, source=MIRROR, only_known=only_known
+        )
         if added:
             self._insert(
                 *("lines", version.generation, version.owner, algorithms),
@@ -188,6 +212,7 @@ class Pieces:
                     )
                 made = _Builder(conn, self, root, now_ms).build()
                 self._restore_uploads(conn)
+                made.missing = self._count_missing(conn)
                 conn.execute("COMMIT")
                 conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
                 return made
@@ -200,13 +225,14 @@ class Pieces:
         """Yield a bucket and the rows of one key in it, key by key.
 
         A row: key, version id, time, rank (None if lost), generation (empty for a delete
-        marker), envelope, marks, owner, names and type of checksums (None if lost).
+        marker), envelope, marks, owner, names and type of checksums (None if lost), source.
         """
         cursor = self._conn.execute(
             "SELECT e.bucket, e.key, e.version_id, e.modified_ms, l.rank,"
-            " e.generation, e.envelope, e.marks, l.owner, l.algorithms, l.kind FROM envelopes e"
+            " e.generation, e.envelope, e.marks, l.owner, l.algorithms, l.kind, e.source FROM envelopes e"
             " LEFT JOIN lines l ON l.generation = e.generation UNION ALL"
-            " SELECT bucket, key, version_id, modified_ms, rank, x'', x'', x'', owner, '', ''"
+            " SELECT bucket, key, version_id, modified_ms, rank, x'', x'', x'', owner, '', '',"
+            " source"
             " FROM markers WHERE bucket IS NOT NULL ORDER BY 1, 2"
         )
         for (bucket, _), group in itertools.groupby(cursor, lambda row: row[:2]):
@@ -238,7 +264,7 @@ class Pieces:
     # Gathering
 
     def _add_envelope(
-        self, envelope: object, digest: object, marks: object, *, only_known: bool
+        self, envelope: object, digest: object, marks: object, *, source: int, only_known: bool
     ) -> bool:
         if not isinstance(envelope, bytes) or not isinstance(marks, bytes):
             return False
@@ -257,7 +283,7 @@ class Pieces:
             return False
         return self._insert(
             *("envelopes", parsed.generation, parsed.origin_bucket, parsed.origin_key.encode()),
-            *(parsed.version_id, parsed.modified_ms, envelope, marks),
+            *(parsed.version_id, parsed.modified_ms, envelope, marks, source),
         )
 
     def _add_record(self, record: object) -> None:
@@ -290,10 +316,8 @@ class Pieces:
                 _restore(conn, table, columns, found)
 
     def _restore_uploads(self, conn: sqlite3.Connection) -> None:
-        for table, (columns, found) in self.raw.items():
-            _restore(conn, table, columns, found)
-        conn.execute("DELETE FROM uploads WHERE bucket_id NOT IN (SELECT bucket_id FROM buckets)")
-        conn.execute("DELETE FROM parts WHERE upload_row NOT IN (SELECT upload_row FROM uploads)")
+        for opened in self._open:
+            self._add_uploads(conn, opened)
         for blob_id, digest in conn.execute("SELECT blob_id, digest FROM parts WHERE place = ''"):
             row = self._conn.execute(
                 "SELECT data FROM inline WHERE blob_id = ? AND crc = ?", (blob_id, digest)
@@ -303,6 +327,72 @@ class Pieces:
                     "INSERT OR IGNORE INTO inline_blobs (blob_id, data) VALUES (?, ?)",
                     (blob_id, row[0]),
                 )
+        # A part whose bytes are lost has to be uploaded again.
+        conn.execute(
+            "DELETE FROM parts WHERE place = '' AND blob_id NOT IN (SELECT blob_id FROM inline_blobs)"
+        )
+
+    def _add_uploads(
+        self, conn: sqlite3.Connection, opened: dict[str, tuple[list[str], list[rows.Row]]]
+    ) -> None:
+        """Restore open uploads of one source; numbers of rows mean something in that one only."""
+        names = {row["bucket_id"]: row["name"] for row in _named(opened, "buckets")}
+        numbers: dict[object, int] = {}
+
+        def place(row: dict[str, object]) -> dict[str, object] | None:
+            bucket = conn.execute(
+                "SELECT bucket_id FROM buckets WHERE name = ?", (names.get(row["bucket_id"]),)
+            ).fetchone()
+            return None if bucket is None else {**row, "bucket_id": bucket[0]}
+
+        for one in _named(opened, "completions"):
+            if (row := place(one)) is not None:
+                _restore(conn, "completions", list(row), [tuple(row.values())])
+        parts: dict[object, list[dict[str, object]]] = {}
+        for one in _named(opened, "parts"):
+            parts.setdefault(one["upload_row"], []).append(one)
+        for one in _named(opened, "uploads"):
+            upload_id = one["upload_id"]
+            row, at = place(one), one["upload_row"]
+            known = conn.execute(
+                "SELECT 1 FROM uploads WHERE upload_id = ?1 UNION ALL"
+                " SELECT 1 FROM completions WHERE upload_id = ?1",
+                (upload_id,),
+            ).fetchone()
+            # Parts that are an object's by now: the upload was completed.
+            used = any(
+                conn.execute("SELECT 1 FROM blobs WHERE blob_id = ?", (part["blob_id"],)).fetchone()
+                for part in parts.get(at, ())
+            )
+            if row is None or known or used:
+                continue
+            row.pop("upload_row")
+            _restore(conn, "uploads", list(row), [tuple(row.values())])
+            made = conn.execute(
+                "SELECT upload_row FROM uploads WHERE upload_id = ?", (upload_id,)
+            ).fetchone()
+            if made is not None:
+                numbers[at] = made[0]
+        for at, number in numbers.items():
+            for part in parts.get(at, ()):
+                row = {**part, "upload_row": number}
+                _restore(conn, "parts", list(row), [tuple(row.values())])
+
+    def _count_missing(self, conn: sqlite3.Connection) -> int:
+        """Count versions of the old catalog, of those whose envelope is sound, that are not there."""
+        there = {row[0] for row in conn.execute("SELECT generation FROM versions")}
+        found = self._conn.execute(
+            "SELECT generation FROM had JOIN envelopes USING (generation) WHERE source = ?",
+            (CATALOG,),
+        )
+        return sum(generation not in there for (generation,) in found)
+
+
+def _named(
+    tables: dict[str, tuple[list[str], list[rows.Row]]], table: str
+) -> list[dict[str, object]]:
+    columns, found = tables.get(table, ([], []))
+    return [dict(zip(columns, row, strict=True)) for row in found]
 
 
 class _Builder:
@@ -322,10 +412,23 @@ class _Builder:
             # more. Of two null versions the earlier was replaced by the later.
             ranked = all(row[3] is not None for row in found)
             found.sort(key=lambda row: row[3] if ranked else row[2], reverse=True)
-            newest: dict[str, rows.Row] = {}
+            candidates: dict[str, list[rows.Row]] = {}
             for row in found:
-                newest.setdefault(row[1], row)
-            stack = [row for row in newest.values() if not row[4] or self._can_stand(bucket, row)]
+                candidates.setdefault(row[1], []).append(row)
+            # Ranks of different sources say nothing about each other; the sort is stable.
+            chosen = (
+                next(
+                    (
+                        row
+                        for row in sorted(rivals, key=lambda row: row[10])
+                        if not row[4] or self._can_stand(bucket, row)
+                    ),
+                    None,
+                )
+                for rivals in candidates.values()
+            )
+            stood = {id(row) for row in chosen if row is not None}
+            stack = [row for row in found if id(row) in stood]
             if stack:
                 self._add_key(self._bucket_id(bucket), bucket, stack)
         self._conn.execute("DELETE FROM tallies")
@@ -354,7 +457,7 @@ class _Builder:
 
     def _add_key(self, bucket_id: int, bucket: str, stack: list[rows.Row]) -> None:
         for index, row in enumerate(stack):
-            key, version_id, modified_ms, _, generation, encoded, marks, owner, kinds, kind = row
+            key, version_id, modified_ms, _, generation, encoded, marks, owner, kinds, kind, _ = row
             envelope_id, size, etag, mode = 0, 0, "", ""
             if generation:
                 envelope = envelopes.Envelope.parse(encoded)

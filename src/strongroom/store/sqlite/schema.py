@@ -43,6 +43,11 @@ def migrate(path: Path, *, scripts: Path = SCRIPTS) -> None:
         raise connection.trouble(error) from error
 
 
+def newest(*, scripts: Path = SCRIPTS) -> str:
+    """Return the version of the schema that this release works with."""
+    return max(file.stem[:4] for file in (scripts / "versions").glob("[0-9]*.py"))
+
+
 def require_newest(conn: sqlite3.Connection) -> None:
     """Check that a file has the schema that this release works with.
 
