@@ -89,7 +89,7 @@ bench: $(BENCH)/bench.stamp ## measure beside a peer (options: WORKLOADS="get-64
 	@$(BENCH)/bin/python -m benchmarks --repeats $(REPEATS) --out build/bench \
 		$(if $(WORKLOADS),--workloads "$(WORKLOADS)") $(if $(TARGETS),--targets "$(TARGETS)") $(ARGS)
 
-conformance: $(VENV)/serve.stamp ## carry a tree with strangers' clients (options: ARGS="rclone --largest 20MB")
+conformance: $(VENV)/test.stamp ## carry a tree with strangers' clients (options: ARGS="rclone --largest 20MB")
 	@$(BIN)/python tools/conformance/run.py $(ARGS)
 
 fuzz: $(FUZZ)/fuzz.stamp ## search for inputs that break a reader (options: SECONDS=600, ARGS="xml_documents")
