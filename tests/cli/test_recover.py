@@ -387,3 +387,13 @@ def test_uploads_ended_since_the_backup_stay_ended(mirrored, tmp_path):
 
     assert made["catalog_was_whole"]
     assert mirrored.ask("SELECT count(*) FROM uploads") == [(0,)]
+
+
+def test_a_catalog_of_other_blobs_that_has_versions_is_not_replaced(mirrored):
+    mirrored.change("UPDATE facts SET value = zeroblob(16) WHERE name = 'store-id'")
+
+    told = mirrored.run("recover")
+
+    assert told.exit_code == 1
+    assert "has 6 versions, but is not the one of these blobs" in told.stderr
+    assert mirrored.ask("SELECT count(*) FROM versions") == [(6,)]

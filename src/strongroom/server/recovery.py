@@ -147,6 +147,7 @@ class _Run:
         self._shelves = shelves.Shelves(data_dir / build.BLOBS_NAME)
         self._copies = copies.Copies(data_dir / build.BLOBS_NAME)
         self.counts = (0, 0)
+        self._unread = 0
         self.returned = self.from_backup = self.unread_mirrors = 0
 
     def identity(self) -> bytes | None:
@@ -168,7 +169,9 @@ class _Run:
         with salvage.opened(old) as found:
             if found is not None:
                 found.check()
-            if found is not None and not self._is_foreign(found):
+            if found is not None and self._is_foreign(found):
+                self._unread = sum(1 for _ in found.versions())
+            elif found is not None:
                 self._pieces.add_catalog(found)
                 whole = found.complete
         lying = mirrors.Mirrors(self._data_dir / mirrors.NAME)
@@ -214,6 +217,11 @@ class _Run:
             wrong = next(opened.contradictions(), "")
         if wrong:
             return f"The new catalog contradicts itself ({wrong})."
+        if self._unread:
+            return (
+                f"{build.CATALOG_NAME} has {self._unread} versions, but is not the one of these"
+                " blobs, so nothing of it was taken."
+            )
         if rebuilt.missing:
             return (
                 f"The new catalog lacks {rebuilt.missing} versions that can still be read in the"
