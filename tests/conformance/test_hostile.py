@@ -130,7 +130,9 @@ def test_a_head_has_limits(wire, bucket, more, status, code, closes):
     put(wire, bucket, ["Content-Length: 5", *more])
 
     if closes:
-        assert told(wire.rest()) == (status, code, 1)
+        # Whether hyper's buffer fills before the head has ended depends on how it arrives;
+        # if it does not, ours is the limit that tells.
+        assert told(wire.rest()) in ((status, code, 1), (400, "RequestHeaderSectionTooLarge", 1))
     else:
         assert wire.answer().fault[:2] == (status, code)
         assert wire.ask("GET", f"/{bucket}").status == 200

@@ -78,18 +78,7 @@ class Load:
             thread.join()
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        elsewhere.OpenBao,
-        elsewhere.OwnKms,
-        elsewhere.PyKmip,
-        pytest.param(
-            elsewhere.SoftHsm,
-            marks=pytest.mark.skipif(elsewhere.softhsm() is None, reason="there is no SoftHSM"),
-        ),
-    ],
-)
+@pytest.mark.parametrize("kind", [elsewhere.OpenBao, elsewhere.OwnKms, elsewhere.PyKmip])
 def test_a_master_that_is_killed_under_load_loses_nothing(kind, tmp_path):
     place = kind(tmp_path)
     arguments, environment = place.serve
