@@ -78,7 +78,18 @@ class Load:
             thread.join()
 
 
-@pytest.mark.parametrize("kind", [elsewhere.OpenBao, elsewhere.OwnKms, elsewhere.PyKmip])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        elsewhere.OpenBao,
+        elsewhere.OwnKms,
+        elsewhere.PyKmip,
+        pytest.param(
+            elsewhere.SoftHsm,
+            marks=pytest.mark.skipif(elsewhere.softhsm() is None, reason="there is no SoftHSM"),
+        ),
+    ],
+)
 def test_a_master_that_is_killed_under_load_loses_nothing(kind, tmp_path):
     place = kind(tmp_path)
     arguments, environment = place.serve

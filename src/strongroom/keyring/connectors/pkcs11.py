@@ -116,13 +116,21 @@ class Pkcs11Master:
         """Call with a session and the key, and say what goes wrong in the port's words."""
         wrong = self._module.exceptions
 
+        def once() -> T:
+            with self._open() as session:
+                key = session.get_key(
+                    label=self._label, object_class=self._module.ObjectClass.SECRET_KEY
+                )
+                return call(session, key)
+
         def work() -> T:
             try:
-                with self._open() as session:
-                    key = session.get_key(
-                        label=self._label, object_class=self._module.ObjectClass.SECRET_KEY
-                    )
-                    return call(session, key)
+                try:
+                    return once()
+                except wrong.NoSuchKey:
+                    # SoftHSM says so, too, of a token that was pulled out since it was opened.
+                    self._begin_anew()
+                    return once()
             except wrong.NoSuchKey as error:
                 raise errors.KmsKeyNotFound(f"{self.name} is not there.") from error
             except (wrong.PinIncorrect, wrong.PinLocked, wrong.PinExpired) as error:
