@@ -19,21 +19,19 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
 from strongroom.store import catalog, mirrors, records
 from strongroom.store.sqlite import connection, directory, outbox, reads, schema, writes
+from strongroom.store.sqlite.calls import Calls
 from strongroom.store.sqlite.checkpoints import Checkpoints
 from strongroom.store.sqlite.kms import SqliteKms
 from strongroom.store.sqlite.readers import Readers
 from strongroom.store.sqlite.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
-
-T = TypeVar("T")
-P = ParamSpec("P")
 
 
 def open_catalog(path: Path, *, lock_path: Path | None = None) -> SqliteCatalog:
@@ -65,7 +63,7 @@ def open_catalog(path: Path, *, lock_path: Path | None = None) -> SqliteCatalog:
     return SqliteCatalog(reader, Readers(path), writer, checkpoints)
 
 
-class SqliteCatalog:
+class SqliteCatalog(Calls):
     """See the module. Made by `open_catalog`."""
 
     def __init__(
@@ -75,9 +73,7 @@ class SqliteCatalog:
         writer: Writer,
         checkpoints: Checkpoints,
     ) -> None:
-        self._reader = reader
-        self._readers = readers
-        self._writer = writer
+        super().__init__(reader, readers, writer)
         self._checkpoints = checkpoints
         self._kms = SqliteKms(reader, readers, writer)
         self._directory = directory.SqliteDirectory(reader, readers, writer)
@@ -377,33 +373,6 @@ class SqliteCatalog:
     async def copy_registry(self, target: Path, unless: bytes) -> bytes:
         """See the port."""
         return await self._read(outbox.copy_registry, target, unless)
-
-    def _here(
-        self,
-        work: Callable[Concatenate[sqlite3.Connection, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        try:
-            return work(self._reader, *args, **kwargs)
-        except sqlite3.Error as error:
-            raise connection.trouble(error) from error
-
-    async def _read(
-        self,
-        work: Callable[Concatenate[sqlite3.Connection, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        return await self._readers.read(lambda conn: work(conn, *args, **kwargs))
-
-    async def _write(
-        self,
-        work: Callable[Concatenate[sqlite3.Connection, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        return await self._writer.write(lambda conn: work(conn, *args, **kwargs))
 
     def _close(self) -> None:
         self._writer.close()

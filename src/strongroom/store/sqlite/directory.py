@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING
 
 from strongroom import errors
 from strongroom.store import directory, records
-from strongroom.store.sqlite import connection
+from strongroom.store.sqlite.calls import Calls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from strongroom.store.sqlite.readers import Readers
-    from strongroom.store.sqlite.writer import Writer
 
 _ENTITY = "entity_id, account, kind, name, document, created_ms, version"
 _CREDENTIAL = "access_key, user_id, sealed_secret, created_ms, member, is_active"
@@ -25,58 +22,51 @@ _CREDENTIAL = "access_key, user_id, sealed_secret, created_ms, member, is_active
 # ruff: noqa: S608 - what is formatted in are the column lists above; values are parameters
 
 
-class SqliteDirectory:
+class SqliteDirectory(Calls):
     """See the module. Belongs to a catalog, and is closed with it."""
-
-    def __init__(self, reader: sqlite3.Connection, readers: Readers, writer: Writer) -> None:
-        self._reader = reader
-        self._readers = readers
-        self._writer = writer
 
     async def entity(self, entity_id: str) -> directory.Entity | None:
         """See the port."""
-        return self._one(f"SELECT {_ENTITY} FROM entities WHERE entity_id = ?", entity_id)
+        return self._here(_one, f"SELECT {_ENTITY} FROM entities WHERE entity_id = ?", entity_id)
 
     async def named(self, account: str, kind: str, name: str) -> directory.Entity | None:
         """See the port."""
-        return self._one(
+        return self._here(
+            _one,
             f"SELECT {_ENTITY} FROM entities WHERE account = ? AND kind = ? AND folded = ?",
             account,
             kind,
             name.lower(),
         )
 
-    def _one(self, query: str, *values: str) -> directory.Entity | None:
-        try:
-            row = self._reader.execute(query, values).fetchone()
-        except sqlite3.Error as error:
-            raise connection.trouble(error) from error
-        return None if row is None else directory.Entity(*row)
-
     async def entities(self, account: str, kind: str) -> Sequence[directory.Entity]:
         """See the port."""
-        return await self._readers.read(
-            lambda conn: [
-                directory.Entity(*row)
-                for row in conn.execute(
-                    f"SELECT {_ENTITY} FROM entities WHERE account = ? AND kind = ?"
-                    " ORDER BY folded",
-                    (account, kind),
-                )
-            ]
-        )
+        return await self._read(_entities, account, kind)
 
     async def add(self, entity: directory.Entity) -> bool:
         """See the port."""
-        return await self._writer.write(lambda conn: _add(conn, entity))
+        return await self._write(_add, entity)
 
     async def change(self, entity: directory.Entity) -> bool:
         """See the port."""
-        return await self._writer.write(lambda conn: _change(conn, entity))
+        return await self._write(_change, entity)
 
     async def remove(self, entity_id: str) -> bool:
         """See the port."""
-        return await self._writer.write(lambda conn: _remove(conn, entity_id))
+        return await self._write(_remove, entity_id)
+
+
+def _one(conn: sqlite3.Connection, query: str, *values: str) -> directory.Entity | None:
+    row = conn.execute(query, values).fetchone()
+    return None if row is None else directory.Entity(*row)
+
+
+def _entities(conn: sqlite3.Connection, account: str, kind: str) -> list[directory.Entity]:
+    found = conn.execute(
+        f"SELECT {_ENTITY} FROM entities WHERE account = ? AND kind = ? ORDER BY folded",
+        (account, kind),
+    )
+    return [directory.Entity(*row) for row in found]
 
 
 def _add(conn: sqlite3.Connection, entity: directory.Entity) -> bool:

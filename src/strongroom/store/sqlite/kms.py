@@ -10,20 +10,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import sqlite3
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from strongroom import errors
 from strongroom.store import kms
-from strongroom.store.sqlite import connection
+from strongroom.store.sqlite.calls import Calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from strongroom.store.sqlite.readers import Readers
-    from strongroom.store.sqlite.writer import Writer
-
-T = TypeVar("T")
-P = ParamSpec("P")
 
 _KEY = (
     "key_id, spec, usage, created_ms, creator, policy, manager, description, version, enabled,"
@@ -41,13 +35,8 @@ _GRANT_PLACES = ", ".join("?" * 10)
 Row = tuple[Any, ...]
 
 
-class SqliteKms:
+class SqliteKms(Calls):
     """See the module. Belongs to a catalog, and is closed with it."""
-
-    def __init__(self, reader: sqlite3.Connection, readers: Readers, writer: Writer) -> None:
-        self._reader = reader
-        self._readers = readers
-        self._writer = writer
 
     # Keys
 
@@ -148,33 +137,6 @@ class SqliteKms:
     async def remove_grant(self, grant_id: str) -> bool:
         """See the port."""
         return await self._write(_remove, "DELETE FROM kms_grants WHERE grant_id = ?", grant_id)
-
-    def _here(
-        self,
-        work: Callable[Concatenate[sqlite3.Connection, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        try:
-            return work(self._reader, *args, **kwargs)
-        except sqlite3.Error as error:
-            raise connection.trouble(error) from error
-
-    async def _read(
-        self,
-        work: Callable[Concatenate[sqlite3.Connection, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        return await self._readers.read(lambda conn: work(conn, *args, **kwargs))
-
-    async def _write(
-        self,
-        work: Callable[Concatenate[sqlite3.Connection, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        return await self._writer.write(lambda conn: work(conn, *args, **kwargs))
 
 
 class _Taken(Exception):
