@@ -42,6 +42,7 @@ _SECRET_CACHE = 1024
 """Opened secrets kept in memory. The key of an entry is the sealed secret, which never changes."""
 
 
+_OWNER_CACHE = 1024
 _ACCOUNTS = 10**12
 
 
@@ -111,22 +112,11 @@ class Principal:
         """The names under which policies may speak of this principal."""
         if self.is_anonymous:
             return policy.NOBODY
-        account = self.account_id
-        root = f"arn:aws:iam::{account}:root"
-        if self.member is not None:
-            own = {self.member.arn, self.member.unique_id, self.member.role_arn} - {""}
-            return policy.Asker(frozenset(own), frozenset({self.user_id, account, root}))
-        names = frozenset(
-            {
-                self.user_id,
-                account,
-                root,
-                # How AWS writes an account's user, and how stores without accounts do.
-                f"arn:aws:iam::{account}:user/{self.name}",
-                f"arn:aws:iam:::user/{self.name}",
-            }
-        )
-        return policy.Asker(names, names)
+        owner = _owner(self.user_id, self.name)
+        if self.member is None:
+            return owner.asker
+        own = {self.member.arn, self.member.unique_id, self.member.role_arn} - {""}
+        return policy.Asker(frozenset(own), owner.account_names)
 
     def forbids(self, action: str, resource: str) -> bool:
         """Whether the asker's own policies, or a session's limits, deny this in so many words."""
@@ -136,6 +126,27 @@ class Principal:
         own = self.member.policies
         limits = () if self.member.session is None else (self.member.session,)
         return policy.judge((*own, *limits), asked) is policy.Verdict.DENIED
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """What policies call an account's owner, and the account itself."""
+
+    asker: policy.Asker
+    account_names: frozenset[str]
+
+
+@functools.lru_cache(_OWNER_CACHE)
+def _owner(user_id: str, name: str) -> _Owner:
+    """Make the names of an account's owner: needed by every request, and always the same."""
+    account = account_of(user_id)
+    account_names = frozenset({user_id, account, f"arn:aws:iam::{account}:root"})
+    names = account_names | {
+        # How AWS writes an account's user, and how stores without accounts do.
+        f"arn:aws:iam::{account}:user/{name}",
+        f"arn:aws:iam:::user/{name}",
+    }
+    return _Owner(policy.Asker(names, names), account_names)
 
 
 ANONYMOUS_ID = "65a011a29cdf8ec533ec3d1ccaae921c"

@@ -8,6 +8,7 @@ from strongroom import errors
 from strongroom.access import actions, decision, grants, identities, policy
 from strongroom.access.actions import Action
 from strongroom.dialects.operation import Need
+from strongroom.keyring import kms
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -19,6 +20,30 @@ if TYPE_CHECKING:
     Look = Callable[[str, str, str | None], Awaitable[objects.Marked]]
 
 _READS = frozenset({Action.GET_OBJECT, Action.GET_OBJECT_ATTRIBUTES})
+
+
+def key_caller(principal: identities.Principal, *, direct: bool) -> kms.Caller:
+    """Return a principal as the KMS knows callers.
+
+    Args:
+        principal: who asks.
+        direct: it asks the KMS itself; else S3 asks in its name.
+    """
+    member, asker = principal.member, principal.asker
+    return kms.Caller(
+        # Nobody in particular has no key, whatever a policy says. Source: S3 refuses unsigned
+        # requests for objects under KMS keys.
+        "" if principal.is_anonymous else principal.user_id,
+        is_root=principal.is_root,
+        name=principal.name,
+        direct=direct,
+        member="" if member is None else member.arn,
+        names=asker.names,
+        account_names=asker.account_names,
+        limits=None if member is None else member.session,
+        forbids=None if member is None else principal.forbids,
+        permits=decision.own_policies(principal),
+    )
 
 
 class Authority:

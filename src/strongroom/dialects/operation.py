@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -175,17 +175,41 @@ def operation(
     return declare
 
 
-def collect(*modules: ModuleType) -> Mapping[str, Declared]:
-    """Gather the handlers that modules declare, singly or in tuples, by operation name.
+class Named(Protocol):
+    """Whatever is declared under the name of an operation."""
+
+    @property
+    def name(self) -> str:
+        """The operation's."""
+        ...
+
+
+N = TypeVar("N", bound=Named)
+
+
+@overload
+def collect(*modules: ModuleType) -> dict[str, Declared]: ...
+
+
+@overload
+def collect(*modules: ModuleType, kind: type[N]) -> dict[str, N]: ...
+
+
+def collect(*modules: ModuleType, kind: type[Any] = Declared) -> dict[str, Any]:
+    """Gather what modules declare, singly or in tuples, by operation name.
+
+    Args:
+        modules: where it stands.
+        kind: of declaration; dialects that are not judged by this one's pipeline have their own.
 
     Raises:
         ValueError: two handlers claim one operation.
     """
-    found: dict[str, Declared] = {}
+    found: dict[str, Any] = {}
     for module in modules:
         for value in vars(module).values():
             for declared in value if isinstance(value, tuple) else (value,):
-                if isinstance(declared, Declared):
+                if isinstance(declared, kind):
                     if declared.name in found:
                         raise ValueError(f"two handlers claim {declared.name}")
                     found[declared.name] = declared

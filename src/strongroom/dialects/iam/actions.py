@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from strongroom.dialects.operation import Refused
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from strongroom.access import accounts, identities, wildcards
 
 Result = dict[str, Any]
@@ -129,12 +127,3 @@ def action(
         return Declared(name, service, kind, named, everybody, lacks, handler)
 
     return declare
-
-
-def collect(*modules: ModuleType) -> dict[str, Declared]:
-    """Gather the handlers that modules declare, by action name."""
-    found: dict[str, Declared] = {}
-    for module in modules:
-        values = [*vars(module).values(), *getattr(module, "DECLARED", ())]
-        found |= {value.name: value for value in values if isinstance(value, Declared)}
-    return found

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from strongroom import errors
 from strongroom.access import accounts, decision, global_keys
-from strongroom.dialects import pipeline
+from strongroom.dialects import operation, pipeline
 from strongroom.dialects.iam import actions, people, policies, query, sts
 from strongroom.dialects.operation import Refused
 from strongroom.wire import message
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from strongroom.access import identities
 
-HANDLERS: Final = actions.collect(people, policies, sts)
+HANDLERS: Final = operation.collect(people, policies, sts, kind=actions.Declared)
 
 
 class Verify(Protocol):

@@ -6,14 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from strongroom.access import decision
-from strongroom.keyring import kms
+from strongroom.dialects import authority, operation
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from strongroom.access import identities
-    from strongroom.keyring import kms_keys, kms_pairs
+    from strongroom.keyring import kms, kms_keys, kms_pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,32 +56,11 @@ def handles(name: str) -> Callable[[Handler], Declared]:
 
 
 def collect(*modules: ModuleType) -> Mapping[str, Handler]:
-    """Gather the handlers that modules declare, by operation name.
-
-    Raises:
-        ValueError: two handlers claim one operation.
-    """
-    found: dict[str, Handler] = {}
-    for module in modules:
-        for value in vars(module).values():
-            if isinstance(value, Declared):
-                if value.name in found:
-                    raise ValueError(f"two handlers claim {value.name}")
-                found[value.name] = value.handler
-    return found
+    """Gather the handlers that modules declare, by operation name; see `operation.collect`."""
+    found = operation.collect(*modules, kind=Declared)
+    return {name: declared.handler for name, declared in found.items()}
 
 
 def caller(principal: identities.Principal) -> kms.Caller:
     """Return a principal as the KMS knows callers."""
-    return kms.Caller(
-        principal.user_id,
-        is_root=principal.is_root,
-        name=principal.name,
-        direct=True,
-        member=principal.arn if principal.member is not None else "",
-        names=principal.asker.names,
-        account_names=principal.asker.account_names,
-        limits=principal.member.session if principal.member is not None else None,
-        forbids=principal.forbids if principal.member is not None else None,
-        permits=decision.own_policies(principal),
-    )
+    return authority.key_caller(principal, direct=True)

@@ -138,14 +138,20 @@ class S3:
         claim = signature.claim(request)
         if claim is None:
             return Proof(identities.ANONYMOUS, "", None)
+        return await self._verify(claim, request, self._region)
+
+    async def _verify(
+        self, claim: signature.Claim, request: message.Request, region: str, service: str = "s3"
+    ) -> Proof:
         identity = await self._identity(claim.access_key, claim.session_token)
         verified = signature.verify(
             claim,
             request,
             identity.secret_key,
             now=self._now(),
-            region=self._region,
+            region=region,
             keys=self._signing_keys,
+            service=service,
         )
         return Proof(identity.principal, claim.access_key, verified, claim.signed)
 
@@ -200,20 +206,11 @@ class S3:
         claim = signature.claim(request, body=body)
         if claim is None:
             return Proof(identities.ANONYMOUS, "", None)
-        identity = await self._identity(claim.access_key, claim.session_token)
-        verified = signature.verify(
-            claim,
-            request,
-            identity.secret_key,
-            now=self._now(),
-            region=claim.region,
-            keys=self._signing_keys,
-            service=service,
-        )
-        said = verified.body_sha256
+        proof = await self._verify(claim, request, claim.region, service)
+        said = None if proof.verified is None else proof.verified.body_sha256
         if said is None or not hmac.compare_digest(said, hashlib.sha256(body).digest()):
             raise Refused("SignatureDoesNotMatch")
-        return Proof(identity.principal, claim.access_key, verified)
+        return proof
 
     def condition_keys(
         self,

@@ -14,7 +14,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from strongroom.access import decision
+from strongroom.dialects import authority
 from strongroom.dialects.operation import Refused, Result
 from strongroom.dialects.s3 import facets
 from strongroom.keyring import kms, kms_sources, sources
@@ -155,20 +155,7 @@ def part_key(call: Call) -> sources.CustomerKey | None:
 
 def caller(principal: identities.Principal) -> kms.Caller:
     """Return a principal as the KMS knows it."""
-    # Nobody in particular has no key, whatever a policy says. Source: S3 refuses unsigned
-    # requests for objects under KMS keys.
-    user_id = "" if principal.is_anonymous else principal.user_id
-    return kms.Caller(
-        user_id,
-        principal.is_root,
-        principal.name,
-        member=principal.arn if principal.member is not None else "",
-        names=principal.asker.names,
-        account_names=principal.asker.account_names,
-        limits=principal.member.session if principal.member is not None else None,
-        forbids=principal.forbids if principal.member is not None else None,
-        permits=decision.own_policies(principal),
-    )
+    return authority.key_caller(principal, direct=False)
 
 
 def reply(protection: sources.Protection, params: Mapping[str, Any]) -> Result:
