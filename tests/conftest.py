@@ -1,6 +1,8 @@
-"""Any sequence of a client's calls against a dict model, for whatever serves S3."""
+"""For tests of several rooms: any sequence of a client's calls against a model, and Google's Tink."""
 
 import dataclasses
+import functools
+import io
 import itertools
 import sys
 from operator import itemgetter
@@ -518,13 +520,12 @@ class AnySequence(RuleBasedStateMachine):
 
 
 @pytest.fixture(scope="session")
-def run_any_sequence():
-    """Run sequences of calls through a boto3 client; they must agree with a dict model."""
+def run_machine():
+    """Run sequences of calls through a boto3 client; a machine's model must agree."""
 
-    def run(client, *, examples, steps):
-        machine = type("Machine", (AnySequence,), {"client": client})
+    def run(machine, client, *, examples, steps):
         run_state_machine_as_test(
-            machine,
+            type("Machine", (machine,), {"client": client}),
             settings=settings(
                 max_examples=examples,
                 stateful_step_count=steps,
@@ -536,3 +537,57 @@ def run_any_sequence():
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def run_any_sequence(run_machine):
+    """Run sequences of calls through a boto3 client; they must agree with a dict model."""
+    return functools.partial(run_machine, AnySequence)
+
+
+@pytest.fixture(scope="session")
+def tink_of():
+    """Return Tink's streaming AEAD of a stream key, in the profile that is stored."""
+    # Here, because most test processes have nothing to do with it.
+    import tink  # noqa: PLC0415
+    from tink import secret_key_access, streaming_aead  # noqa: PLC0415
+    from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2  # noqa: PLC0415
+
+    streaming_aead.register()
+
+    def made(stream_key, segment_bytes=65536):
+        value = aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingKey(
+            version=0,
+            key_value=stream_key.reveal(),
+            params=aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingParams(
+                ciphertext_segment_size=segment_bytes,
+                derived_key_size=32,
+                hkdf_hash_type=common_pb2.SHA256,
+            ),
+        )
+        data = tink_pb2.KeyData(
+            type_url="type.googleapis.com/google.crypto.tink.AesGcmHkdfStreamingKey",
+            value=value.SerializeToString(),
+            key_material_type=tink_pb2.KeyData.SYMMETRIC,
+        )
+        only = tink_pb2.Keyset.Key(
+            key_id=1, status=tink_pb2.ENABLED, output_prefix_type=tink_pb2.RAW, key_data=data
+        )
+        keyset = tink_pb2.Keyset(primary_key_id=1, key=[only])
+        text = keyset.SerializeToString()
+        handle = tink.proto_keyset_format.parse(text, secret_key_access.TOKEN)
+        return handle.primitive(streaming_aead.StreamingAead)
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def tink_opens(tink_of):
+    """Let Tink open a stored stream, given its stream key and the AAD."""
+
+    def opened(stream_key, aad, sealed, segment_bytes=65536):
+        opener = tink_of(stream_key, segment_bytes)
+        with opener.new_decrypting_stream(io.BytesIO(sealed), aad) as stream:
+            return stream.read()
+
+    return opened

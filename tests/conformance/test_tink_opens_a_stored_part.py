@@ -4,46 +4,16 @@ The server is stopped; its opener is not used, nor is anything of it that knows 
 """
 
 import hashlib
-import io
 
 import pytest
-import tink
-from tink import secret_key_access, streaming_aead
-from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2
 
 from strongroom.crypto import body, envelope, secret, segments
 
 PART_BYTES = 5 * 1024 * 1024
 
 
-def tink_opens(stream_key, segment_bytes, aad, sealed):
-    streaming_aead.register()
-    key = aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingKey(
-        version=0,
-        key_value=stream_key.reveal(),
-        params=aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingParams(
-            ciphertext_segment_size=segment_bytes,
-            derived_key_size=32,
-            hkdf_hash_type=common_pb2.SHA256,
-        ),
-    )
-    data = tink_pb2.KeyData(
-        type_url="type.googleapis.com/google.crypto.tink.AesGcmHkdfStreamingKey",
-        value=key.SerializeToString(),
-        key_material_type=tink_pb2.KeyData.SYMMETRIC,
-    )
-    only = tink_pb2.Keyset.Key(
-        key_id=1, status=tink_pb2.ENABLED, output_prefix_type=tink_pb2.RAW, key_data=data
-    )
-    keyset = tink_pb2.Keyset(primary_key_id=1, key=[only])
-    handle = tink.proto_keyset_format.parse(keyset.SerializeToString(), secret_key_access.TOKEN)
-    aead = handle.primitive(streaming_aead.StreamingAead)
-    with aead.new_decrypting_stream(io.BytesIO(sealed), aad) as stream:
-        return stream.read()
-
-
 @pytest.fixture
-def open_stored(read_catalog, stored_parts):
+def open_stored(read_catalog, stored_parts, tink_opens):
     """Open an object of a data directory with its key; return the plaintext of each part."""
 
     def opened(data_dir, bucket, name, key):
@@ -65,9 +35,9 @@ def open_stored(read_catalog, stored_parts):
         return [
             tink_opens(
                 data_key.stream_key(),
-                parsed.segment_bytes,
                 segments.stream_aad(part.blob_id, part.number),
                 lying[part.blob_id].sealed,
+                parsed.segment_bytes,
             )
             for part in parsed.parts
         ], list(lying.values())

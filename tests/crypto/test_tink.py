@@ -5,8 +5,6 @@ import itertools
 
 import pytest
 import tink
-from tink import secret_key_access, streaming_aead
-from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2
 
 from strongroom import errors
 from strongroom.crypto import envelope, geometry, segments
@@ -27,47 +25,22 @@ class Keep(io.BytesIO):
         pass
 
 
-def tink_of(key, segment_bytes=geometry.SEGMENT_BYTES):
-    streaming_aead.register()
-    value = aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingKey(
-        version=0,
-        key_value=key.reveal(),
-        params=aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingParams(
-            ciphertext_segment_size=segment_bytes,
-            derived_key_size=32,
-            hkdf_hash_type=common_pb2.SHA256,
-        ),
+@pytest.fixture(scope="module")
+def tink_seals(tink_of):
+    def sealed(plain, segment_bytes=geometry.SEGMENT_BYTES):
+        target = Keep()
+        with tink_of(KEY, segment_bytes).new_encrypting_stream(target, AAD) as stream:
+            stream.write(plain)
+        return target.getvalue()
+
+    return sealed
+
+
+@pytest.fixture(scope="module")
+def opened_by_tink(tink_opens):
+    return lambda blob, segment_bytes=geometry.SEGMENT_BYTES, aad=AAD: tink_opens(
+        KEY, aad, blob, segment_bytes
     )
-    data = tink_pb2.KeyData(
-        type_url="type.googleapis.com/google.crypto.tink.AesGcmHkdfStreamingKey",
-        value=value.SerializeToString(),
-        key_material_type=tink_pb2.KeyData.SYMMETRIC,
-    )
-    keyset = tink_pb2.Keyset(
-        primary_key_id=1,
-        key=[
-            tink_pb2.Keyset.Key(
-                key_id=1,
-                status=tink_pb2.ENABLED,
-                output_prefix_type=tink_pb2.RAW,
-                key_data=data,
-            )
-        ],
-    )
-    handle = tink.proto_keyset_format.parse(keyset.SerializeToString(), secret_key_access.TOKEN)
-    return handle.primitive(streaming_aead.StreamingAead)
-
-
-def tink_seals(plain, segment_bytes=geometry.SEGMENT_BYTES):
-    target = Keep()
-    with tink_of(KEY, segment_bytes).new_encrypting_stream(target, AAD) as stream:
-        stream.write(plain)
-    return target.getvalue()
-
-
-def tink_opens(blob, segment_bytes=geometry.SEGMENT_BYTES, aad=AAD):
-    with tink_of(KEY, segment_bytes).new_decrypting_stream(io.BytesIO(blob), aad) as stream:
-        return stream.read()
 
 
 def we_seal(plain, segment_bytes=geometry.SEGMENT_BYTES):
@@ -86,14 +59,14 @@ def pattern(size):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_tink_opens_ours(size):
+def test_tink_opens_ours(size, opened_by_tink):
     plain = pattern(size)
 
-    assert tink_opens(we_seal(plain)) == plain
+    assert opened_by_tink(we_seal(plain)) == plain
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_we_open_tinks(size):
+def test_we_open_tinks(size, tink_seals):
     plain = pattern(size)
     blob = tink_seals(plain)
 
@@ -101,15 +74,15 @@ def test_we_open_tinks(size):
     assert segments.open_all(KEY, AAD, blob) == plain
 
 
-def test_both_ways_with_every_length_of_small_segments():
+def test_both_ways_with_every_length_of_small_segments(opened_by_tink, tink_seals):
     for size in SMALL_SIZES:
         plain = pattern(size)
-        assert tink_opens(we_seal(plain, 64), 64) == plain
+        assert opened_by_tink(we_seal(plain, 64), 64) == plain
         assert segments.open_all(KEY, AAD, tink_seals(plain, 64), 64) == plain
 
 
 @pytest.mark.parametrize("at", [65480 - 5, 65480, 100_000, 196_000])
-def test_a_range_of_tinks_stream_is_the_slice(at):
+def test_a_range_of_tinks_stream_is_the_slice(at, tink_seals):
     plain = pattern(65480 + 2 * 65520 + 100)
     blob = tink_seals(plain)
     plan = geometry.plan(at, at + 300, len(plain))
@@ -122,11 +95,11 @@ def test_a_range_of_tinks_stream_is_the_slice(at):
     assert run[plan.trim_head : plan.trim_head + plan.plaintext_bytes] == plain[at : at + 300]
 
 
-def test_both_refuse_a_stream_of_another_part():
+def test_both_refuse_a_stream_of_another_part(opened_by_tink):
     blob = we_seal(b"hello")
     other = segments.stream_aad(bytes(range(16)), 8)
 
     with pytest.raises(tink.TinkError):
-        tink_opens(blob, aad=other)
+        opened_by_tink(blob, aad=other)
     with pytest.raises(errors.NotAuthentic):
         segments.open_all(KEY, other, blob)

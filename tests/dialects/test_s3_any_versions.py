@@ -5,9 +5,8 @@ import itertools
 import sys
 
 from botocore import exceptions
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 KEYS = st.sampled_from(["a", "a/", "a/b", "b c+%", "é/ü"])
 PICKS = st.integers(0, 99)
@@ -284,20 +283,8 @@ class AnyVersions(RuleBasedStateMachine):
                 self.read_version(key, kept)
 
 
-def test_any_sequence_with_versions_agrees_with_lists_and_leaves_nothing(store):
-    machine = type("Machine", (AnyVersions,), {"client": store.client()})
-
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=15,
-            stateful_step_count=30,
-            deadline=None,
-            # Making a failure shorter takes minutes; thirty calls can be read as they are.
-            phases=[Phase.explicit, Phase.reuse, Phase.generate],
-            suppress_health_check=[HealthCheck.too_slow],
-        ),
-    )
+def test_any_sequence_with_versions_agrees_with_lists_and_leaves_nothing(store, run_machine):
+    run_machine(AnyVersions, store.client(), examples=15, steps=30)
 
     store.run(store.core.collector.collect())
     usage = store.run(store.catalog.usage())

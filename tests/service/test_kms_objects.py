@@ -2,13 +2,10 @@
 
 import asyncio
 import gc
-import io
 import itertools
 
 import pytest
 import tink
-from tink import secret_key_access, streaming_aead
-from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2
 
 from strongroom import errors
 from strongroom.crypto import body as bodies
@@ -244,33 +241,7 @@ def test_objects_under_one_bucket_key_have_nothing_in_common(bench):
 # Two layers
 
 
-def tink_opens(data_key, aad, sealed):
-    streaming_aead.register()
-    key = aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingKey(
-        version=0,
-        key_value=data_key.stream_key().reveal(),
-        params=aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingParams(
-            ciphertext_segment_size=65536,
-            derived_key_size=32,
-            hkdf_hash_type=common_pb2.SHA256,
-        ),
-    )
-    data = tink_pb2.KeyData(
-        type_url="type.googleapis.com/google.crypto.tink.AesGcmHkdfStreamingKey",
-        value=key.SerializeToString(),
-        key_material_type=tink_pb2.KeyData.SYMMETRIC,
-    )
-    only = tink_pb2.Keyset.Key(
-        key_id=1, status=tink_pb2.ENABLED, output_prefix_type=tink_pb2.RAW, key_data=data
-    )
-    keyset = tink_pb2.Keyset(primary_key_id=1, key=[only])
-    handle = tink.proto_keyset_format.parse(keyset.SerializeToString(), secret_key_access.TOKEN)
-    aead = handle.primitive(streaming_aead.StreamingAead)
-    with aead.new_decrypting_stream(io.BytesIO(sealed), aad) as stream:
-        return stream.read()
-
-
-def test_tink_opens_each_layer_on_its_own(bench):
+def test_tink_opens_each_layer_on_its_own(bench, tink_opens):
     """S003.8: two layers, under two data keys of two calls to the KMS."""
 
     async def main():
@@ -284,12 +255,12 @@ def test_tink_opens_each_layer_on_its_own(bench):
     (sealed,) = bench.blobs.stored.values()
     inner, outer = opened.keys
     assert inner != outer
-    middle = tink_opens(outer, segments.stream_aad(part.blob_id, 1, 2), bytes(sealed))
+    middle = tink_opens(outer.stream_key(), segments.stream_aad(part.blob_id, 1, 2), bytes(sealed))
     assert middle != LARGE
-    assert tink_opens(inner, segments.stream_aad(part.blob_id, 1, 1), middle) == LARGE
+    assert tink_opens(inner.stream_key(), segments.stream_aad(part.blob_id, 1, 1), middle) == LARGE
     for key, layer in ((inner, 2), (outer, 1), (inner, 1)):
         with pytest.raises(tink.TinkError):
-            tink_opens(key, segments.stream_aad(part.blob_id, 1, layer), bytes(sealed))
+            tink_opens(key.stream_key(), segments.stream_aad(part.blob_id, 1, layer), bytes(sealed))
     ciphertexts = set(_fields(stored)[1:5:3])
     assert len(ciphertexts) == 2
 
