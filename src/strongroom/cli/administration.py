@@ -70,12 +70,7 @@ def add(
                 "access_key": key,
                 "secret_key": made.reveal().decode(),
             }
-            if as_json:
-                click.echo(json.dumps(table))
-            else:
-                click.echo(f"Added {added.name}. The secret key is shown this once.")
-                click.echo(f"access key  {table['access_key']}")
-                click.echo(f"secret key  {table['secret_key']}")
+            _tell_made(table, added.name, as_json=as_json)
 
         _administer(options, run)
 
@@ -88,12 +83,7 @@ def list_users(*, as_json: bool, **options: Any) -> None:
     """List users by name."""
 
     async def run(store: app.Admin) -> None:
-        tables = [_described(found) for found in await store.users()]
-        if as_json:
-            click.echo(json.dumps(tables))
-        else:
-            for table in tables:
-                click.echo("  ".join(table.values()))
+        _list([_described(found) for found in await store.users()], as_json=as_json)
 
     with failures.told():
         _administer(options, run)
@@ -135,11 +125,7 @@ def list_keys(who: str, *, as_json: bool, **options: Any) -> None:
             }
             for found in await store.keys_of(who)
         ]
-        if as_json:
-            click.echo(json.dumps(tables))
-        else:
-            for table in tables:
-                click.echo("  ".join(table.values()))
+        _list(tables, as_json=as_json)
 
     with failures.told():
         _administer(options, run)
@@ -156,12 +142,7 @@ def add_key(who: str, *, as_json: bool, **options: Any) -> None:
     async def run(store: app.Admin) -> None:
         access_key, made = await store.add_key(who)
         table = {"access_key": access_key, "secret_key": made.reveal().decode()}
-        if as_json:
-            click.echo(json.dumps(table))
-        else:
-            click.echo(f"Added a key of {who}. The secret key is shown this once.")
-            click.echo(f"access key  {table['access_key']}")
-            click.echo(f"secret key  {table['secret_key']}")
+        _tell_made(table, f"a key of {who}", as_json=as_json)
 
     with failures.told():
         _administer(options, run)
@@ -205,6 +186,24 @@ def remove_key(access_key: str, **options: Any) -> None:
 
     with failures.told():
         _administer(options, run)
+
+
+def _list(tables: list[dict[str, str]], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(tables))
+    else:
+        for table in tables:
+            click.echo("  ".join(table.values()))
+
+
+def _tell_made(table: dict[str, str], what: str, *, as_json: bool) -> None:
+    """Print a new access key: the only time that its secret is shown."""
+    if as_json:
+        click.echo(json.dumps(table))
+    else:
+        click.echo(f"Added {what}. The secret key is shown this once.")
+        click.echo(f"access key  {table['access_key']}")
+        click.echo(f"secret key  {table['secret_key']}")
 
 
 def _administer(options: dict[str, Any], run: Callable[[app.Admin], Awaitable[None]]) -> None:
