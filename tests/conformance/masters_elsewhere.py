@@ -232,7 +232,7 @@ def softhsm():
 
 
 class SoftHsm:
-    """A token of SoftHSM with an AES key. One configuration a process: the library reads it once."""
+    """A token of SoftHSM with an AES key. A process has one configuration at a time."""
 
     token, pin, key = "strongroom", "1234", "master"
 
@@ -254,7 +254,10 @@ class SoftHsm:
         )  # fmt: skip
         import pkcs11
 
-        token = pkcs11.lib(softhsm()).get_token(token_label=self.token)
+        library = pkcs11.lib(softhsm())
+        # It read its configuration when it was begun: maybe that of an earlier token, of this name.
+        library.reinitialize()
+        token = library.get_token(token_label=self.token)
         with token.open(rw=True, user_pin=self.pin) as session:
             for label in (self.key, "other"):
                 session.generate_key(
