@@ -76,8 +76,9 @@ format: $(VENV)/test.stamp ## rewrite the code in its format
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-docs: $(VENV)/test.stamp ## write docs/operations.md anew
+docs: $(VENV)/test.stamp ## write docs/operations.md and docs/seeds.md anew
 	$(BIN)/python tools/report_operations.py
+	$(BIN)/python tools/report_seeds.py
 
 models: $(VENV)/test.stamp ## vendor S3's wire model from the installed botocore
 	$(BIN)/python tools/refresh_models.py

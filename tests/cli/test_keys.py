@@ -63,6 +63,7 @@ def test_a_directory_that_is_not_there_is_a_sentence(run):
 
 
 def test_a_derived_key_comes_again_from_its_recipe(run, tmp_path):
+    """S000.11."""
     env = {"STRONGROOM_PASSPHRASE": WORDS}
 
     first = json.loads(
