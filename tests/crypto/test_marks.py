@@ -22,14 +22,25 @@ FIRST = bytes.fromhex(
 )
 """Marks of version 1, as the code of that version wrote them for this key and place."""
 
+SECOND = bytes.fromhex(
+    "53524d4d524b0002000000127374726f6e67726f6f6d2f312f6d61726b730000005c000000187374726f"
+    "6e67726f6f6d2f312f6d61726b732d636c6561720000000853524d4d524b000200000028000000117374"
+    "726f6e67726f6f6d2f312f7461677300000001610000000162000000016300000000000000046c697374"
+    "0000002084623973f02ae5ad9101141a839d5a946afb85390582361305787efe6cb6e115"
+)
+"""Likewise of version 2."""
 
-@given(st.dictionaries(st.text(max_size=20), st.text(max_size=20), max_size=10), st.text())
-def test_marks_come_back_as_they_were_written(tags, acl):
-    encoded = marks.Marks(tags, acl).encode(ROW_KEY, *PLACE)
+
+TEXTS = st.dictionaries(st.text(max_size=20), st.text(max_size=20), max_size=10)
+
+
+@given(TEXTS, st.text(), TEXTS)
+def test_marks_come_back_as_they_were_written(tags, acl, notes):
+    encoded = marks.Marks(tags, acl, notes).encode(ROW_KEY, *PLACE)
 
     parsed = marks.Marks.parse(encoded, ROW_KEY, *PLACE)
 
-    assert (parsed.tags, parsed.acl) == (tags, acl)
+    assert (parsed.tags, parsed.acl, parsed.notes) == (tags, acl, notes)
     assert list(parsed.tags) == list(tags)
     assert parsed.encode(ROW_KEY, *PLACE) == encoded
 
@@ -51,7 +62,7 @@ def test_marks_of_another_row_or_store_are_refused(row_key, place):
 
 
 def test_no_flipped_dropped_or_added_byte_survives():
-    encoded = marks.Marks({"a": "b", "c": ""}).encode(ROW_KEY, *PLACE)
+    encoded = marks.Marks({"a": "b", "c": ""}, "list", {"d": "e"}).encode(ROW_KEY, *PLACE)
     changed = [encoded[:cut] for cut in range(len(encoded))]
     changed += [encoded + b"\0", b""]
     for index in range(len(encoded)):
@@ -68,10 +79,24 @@ def test_no_flipped_dropped_or_added_byte_survives():
 def test_marks_of_the_first_version_are_still_read():
     parsed = marks.Marks.parse(FIRST, ROW_KEY, *PLACE)
 
-    assert (parsed.tags, parsed.acl) == ({"a": "b", "c": ""}, "")
+    assert parsed == marks.Marks({"a": "b", "c": ""})
+
+
+def test_marks_of_the_second_version_are_still_read():
+    parsed = marks.Marks.parse(SECOND, ROW_KEY, *PLACE)
+
+    assert parsed == marks.Marks({"a": "b", "c": ""}, "list")
 
 
 def test_marks_can_be_replaced_one_at_a_time():
     found = marks.Marks({"a": "b"})
 
     assert dataclasses.replace(found, tags={}).tags == {}
+
+
+def test_a_note_leaves_the_others_as_they_are_and_an_empty_one_goes():
+    found = marks.Marks({"a": "b"}, "list", {"of-another": "x", "mine": "y"})
+
+    assert found.noted(mine="", new="z") == marks.Marks(
+        {"a": "b"}, "list", {"new": "z", "of-another": "x"}
+    )

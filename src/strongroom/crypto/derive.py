@@ -57,6 +57,7 @@ class Label:
     MARKS = b"strongroom/1/marks"
     MARKS_CLEAR = b"strongroom/1/marks-clear"
     TAGS = b"strongroom/1/tags"
+    NOTES: Final = b"strongroom/1/notes"
     MIRROR: Final = b"strongroom/1/mirror"
     # AADs only
     UPLOAD_HEAD: Final = b"strongroom/1/upload-head"

@@ -10,6 +10,7 @@ Source: docs/formats/sealed-object.md, section 9.
 
 from __future__ import annotations
 
+import dataclasses
 import hmac
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
@@ -20,10 +21,12 @@ from strongroom.crypto import derive, encoding
 if TYPE_CHECKING:
     from strongroom.crypto import secret
 
-MARKS_MAGIC = b"SRMMRK\x00\x02"
+MARKS_MAGIC = b"SRMMRK\x00\x03"
 """Magic and, in the last byte, the version that is written."""
-_FIRST_MAGIC = b"SRMMRK\x00\x01"
-"""Version 1, which held nothing but tags."""
+_CLEAR_FIELDS = {b"SRMMRK\x00\x01": 2, b"SRMMRK\x00\x02": 3, MARKS_MAGIC: 4}
+"""Magic of each version that is read → fields of its clear part. Version 1 held nothing but
+tags, version 2 also an access list."""
+_AT_ACL, _AT_NOTES = 2, 3
 
 
 @dataclass(slots=True)
@@ -33,10 +36,19 @@ class Marks:
     Attributes:
         tags: key → value, in order.
         acl: its access list, as `access.grants` encodes it; empty where it has none of its own.
+        notes: what else is known of it, name → text; no note is empty. Each name belongs to
+            one module, and whoever changes one keeps the others, those too that it does not know.
     """
 
     tags: dict[str, str] = field(default_factory=dict)
     acl: str = ""
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def noted(self, **notes: str) -> Self:
+        """Return the same marks with these notes; an empty text removes one."""
+        merged = {**self.notes, **notes}
+        kept = {name: text for name, text in sorted(merged.items()) if text}
+        return dataclasses.replace(self, notes=kept)
 
     def encode(self, row_key: secret.SecretKey, bucket: str, key: str, generation: bytes) -> bytes:
         """Return the stored form, with its MAC.
@@ -52,6 +64,7 @@ class Marks:
             MARKS_MAGIC,
             encoding.encode(derive.Label.TAGS, *encoding.flatten(self.tags)),
             self.acl,
+            encoding.encode(derive.Label.NOTES, *encoding.flatten(self.notes)),
         )
         mac = _mac(row_key, bucket, key, generation, clear)
         return MARKS_MAGIC + encoding.encode(derive.Label.MARKS, clear, mac)
@@ -66,19 +79,24 @@ class Marks:
             NotAuthentic: nothing prints to this, or it belongs to another row.
         """
         magic = data[: len(MARKS_MAGIC)]
-        if magic not in (MARKS_MAGIC, _FIRST_MAGIC):
+        if magic not in _CLEAR_FIELDS:
             raise errors.NotAuthentic("marks have another magic or version than can be read")
         clear, mac = encoding.decode(derive.Label.MARKS, data[len(MARKS_MAGIC) :], 2)
         if not hmac.compare_digest(mac, _mac(row_key, bucket, key, generation, clear)):
             raise errors.NotAuthentic("the marks of a version are not what was written there")
-        fields = encoding.decode(derive.Label.MARKS_CLEAR, clear, 3 if magic == MARKS_MAGIC else 2)
+        fields = encoding.decode(derive.Label.MARKS_CLEAR, clear, _CLEAR_FIELDS[magic])
         if fields[0] != magic:
             raise errors.NotAuthentic("marks contradict themselves")
-        pairs = encoding.pairs(encoding.decode(derive.Label.TAGS, fields[1]))
         return cls(
-            {name: encoding.text(value) for name, value in pairs.items()},
-            encoding.text(fields[2]) if magic == MARKS_MAGIC else "",
+            tags=_texts(derive.Label.TAGS, fields[1]),
+            acl=encoding.text(fields[2]) if len(fields) > _AT_ACL else "",
+            notes=_texts(derive.Label.NOTES, fields[3]) if len(fields) > _AT_NOTES else {},
         )
+
+
+def _texts(label: bytes, data: bytes) -> dict[str, str]:
+    pairs = encoding.pairs(encoding.decode(label, data))
+    return {name: encoding.text(value) for name, value in pairs.items()}
 
 
 def _mac(
