@@ -45,6 +45,7 @@ def test_all_of_it_is_for_the_owner_only(opened, tmp_path):
         modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in data.iterdir()}
 
     assert stat.S_IMODE(data.stat().st_mode) == 0o700
+    assert modes.pop("in-use.lock") == 0o600
     assert modes == {"lock": 0o600, "root-credentials.json": 0o600, "master.key": 0o600}
 
 
@@ -91,7 +92,7 @@ def test_given_secrets_are_not_written_down(opened, tmp_path):
         root_secret_key=given.root_secret_key,
         master_key=given.master_key,
     ):
-        assert [p.name for p in (tmp_path / "data").iterdir()] == ["lock"]
+        assert {p.name for p in (tmp_path / "data").iterdir()} == {home.LOCK, home.IN_USE}
 
 
 def test_a_directory_in_use_gets_no_new_master_key(opened, tmp_path):
@@ -177,3 +178,25 @@ def test_inspecting_neither_makes_nor_holds_anything(opened, tmp_path):
 
     with pytest.raises(errors.MasterKeyTrouble, match="restore the file"):
         home.inspected(chosen)
+
+
+def test_commands_and_a_server_share_a_catalog_and_a_recovery_does_not(opened, tmp_path):
+    data = tmp_path / "data"
+    with (
+        opened(),
+        home.in_use(data),
+        home.in_use(data),
+        pytest.raises(errors.StoreLocked, match="Another command"),
+        home.recovering(data),
+    ):
+        pass
+    with home.recovering(data):
+        with pytest.raises(errors.StoreLocked, match="being recovered"), home.in_use(data):
+            pass
+        with pytest.raises(errors.StoreLocked), opened():
+            pass
+
+
+def test_without_leave_to_write_a_command_says_so(tmp_path):
+    with pytest.raises(app.StartRefused, match="cannot be used"), home.in_use(tmp_path / "none"):
+        pass

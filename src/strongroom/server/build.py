@@ -20,7 +20,7 @@ from strongroom.dialects.iam import service as iam
 from strongroom.dialects.s3 import cors, protocol, services
 from strongroom.dialects.s3 import dialect as s3_dialect
 from strongroom.keyring import kms, kms_sources, master, masters, sources
-from strongroom.server import application, background, files, key_masters, key_service
+from strongroom.server import application, background, files, home, key_masters, key_service
 from strongroom.service import (
     buckets,
     copying,
@@ -298,13 +298,16 @@ async def open_admin(settings: configuration.Settings) -> AsyncIterator[Administ
 
     Raises:
         MasterKeyTrouble: the catalog was made under another master key.
+        StoreLocked, StartRefused: the store is being recovered, or half recovered.
         StoreFailed: there is no catalog, or it is damaged.
     """
     assert settings.master_key is not None, "the command resolves the master key first"
-    opened = sqlite_catalog.open_catalog(
-        settings.data_dir / CATALOG_NAME, lock_path=settings.data_dir / CATALOG_LOCK_NAME
-    )
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(home.in_use(settings.data_dir))
+        opened = sqlite_catalog.open_catalog(
+            settings.data_dir / CATALOG_NAME, lock_path=settings.data_dir / CATALOG_LOCK_NAME
+        )
+        stack.push_async_callback(opened.close)
         keeper = master.Master(settings.master_key)
         await sources.open_store_keys(
             opened, keeper, random_bytes=secrets.token_bytes, now_ms=clock_ms()
@@ -318,8 +321,6 @@ async def open_admin(settings: configuration.Settings) -> AsyncIterator[Administ
             random_bytes=secrets.token_bytes,
         )
         yield Administration(people, opened, keeper)
-    finally:
-        await opened.close()
 
 
 async def assemble(

@@ -51,15 +51,18 @@ def open_scrubber(settings: configuration.Settings) -> Iterator[scrubbing.Scrubb
     Raises:
         MasterKeyTrouble: the catalog was made under another master key.
         NotAuthentic: a store key is damaged.
+        StoreLocked, StartRefused: the store is being recovered, or half recovered.
         StoreFailed: there is no catalog, or it cannot be read at all.
     """
-    opened = inventory.open_inventory(settings.data_dir / build.CATALOG_NAME)
-    try:
+    with (
+        home.in_use(settings.data_dir),
+        contextlib.closing(
+            inventory.open_inventory(settings.data_dir / build.CATALOG_NAME)
+        ) as opened,
+    ):
         keys = store_keys(settings, opened)
         lying = shelves.Shelves(settings.data_dir / build.BLOBS_NAME)
         yield scrubbing.Scrubber(opened, lying, keys)
-    finally:
-        opened.close()
 
 
 def back_up(
@@ -86,7 +89,7 @@ def back_up(
 
     Raises:
         StartRefused: the directory is none that a backup of this store may be put into.
-        StoreLocked: a server or another backup is using it.
+        StoreLocked: a server or another backup is using it; or the store is being recovered.
         MasterKeyTrouble: the catalog was made under another master key.
         StoreFull: no space for the copies.
         StoreFailed: the store, or the backup, cannot be read or written.
@@ -96,6 +99,7 @@ def back_up(
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (
             home.locked(target),
+            home.in_use(settings.data_dir),
             files.Gate(settings.data_dir / build.COLLECTION_NAME).held(),
         ):
             earlier = _earlier(target)

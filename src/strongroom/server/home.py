@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from strongroom import errors
 from strongroom.access import identities
 from strongroom.crypto import secret
-from strongroom.server import app, files, settings
+from strongroom.server import app, files, settings, switching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,10 +25,13 @@ if TYPE_CHECKING:
     from strongroom.server import observe
 
 LOCK = "lock"
+IN_USE = "in-use.lock"
+"""Shared by all that have the catalog open, beside a server or not; recovering needs it alone."""
+
 CREDENTIALS = "root-credentials.json"
 MASTER_KEY = "master.key"
 TLS = "tls"
-_OF_AN_EMPTY_HOME = frozenset({LOCK, CREDENTIALS, MASTER_KEY, TLS})
+_OF_AN_EMPTY_HOME = frozenset({LOCK, IN_USE, CREDENTIALS, MASTER_KEY, TLS})
 """What may lie in a data directory that has never held an object."""
 
 
@@ -40,7 +43,7 @@ def opened(chosen: settings.Settings, reporter: observe.Reporter) -> Iterator[se
         Settings with an absolute `data_dir`, root credentials and master key.
 
     Raises:
-        StoreLocked: another server holds the directory.
+        StoreLocked: another server holds the directory, or a recovery does.
         MasterKeyTrouble: the master key is missing or malformed, and must not be made anew.
         StartRefused: directory or credentials cannot be used.
     """
@@ -52,6 +55,11 @@ def opened(chosen: settings.Settings, reporter: observe.Reporter) -> Iterator[se
         try:
             data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             stack.enter_context(locked(data_dir))
+            if switching.is_under_way(data_dir):
+                with recovering(data_dir):
+                    switching.finish(data_dir)
+                reporter.log.info("recovery.finished", data_dir=str(data_dir))
+            stack.enter_context(in_use(data_dir))
             completed = _with_credentials(dataclasses.replace(chosen, data_dir=data_dir), reporter)
             completed = _with_master_key(completed, reporter)
         except OSError as error:
@@ -140,6 +148,65 @@ def locked(data_dir: Path) -> Iterator[None]:
         yield
     finally:
         # The file stays: removing it would let two servers lock two files of one name.
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def in_use(data_dir: Path) -> Iterator[None]:
+    """Have the catalog of a data directory open, beside whoever else has.
+
+    Raises:
+        StoreLocked: the store is being recovered.
+        StartRefused: a recovery of it was interrupted, or the directory cannot be used.
+    """
+    with _sharing(data_dir, fcntl.LOCK_SH) as held:
+        if not held:
+            raise errors.StoreLocked(
+                f"The store in {data_dir} is being recovered; wait until that has ended."
+            )
+        if switching.is_under_way(data_dir):
+            raise app.StartRefused(
+                f"A recovery of {data_dir} was interrupted while it changed names; start the server,"
+                " or run `strongroom recover`: either finishes it."
+            )
+        yield
+
+
+@contextlib.contextmanager
+def recovering(data_dir: Path) -> Iterator[None]:
+    """Have a data directory alone; for whoever is in `locked`, too.
+
+    Raises:
+        StoreLocked: a command has the catalog open.
+        StartRefused: the directory cannot be used.
+    """
+    with _sharing(data_dir, fcntl.LOCK_EX) as held:
+        if not held:
+            raise errors.StoreLocked(
+                f"Another command is using the data directory {data_dir} (admin, keys, scrub,"
+                " backup, or a process of a server that has just been ended);"
+                " wait until it has ended."
+            )
+        yield
+
+
+@contextlib.contextmanager
+def _sharing(data_dir: Path, how: int) -> Iterator[bool]:
+    try:
+        descriptor = os.open(data_dir / IN_USE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise app.StartRefused(
+            f"The data directory {data_dir} cannot be used ({error.strerror});"
+            " run this as the user that runs the server."
+        ) from None
+    try:
+        try:
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
         os.close(descriptor)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import itertools
 import shutil
 import sqlite3
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from strongroom import errors
 from strongroom.access import identities
-from strongroom.server import app, build, care, files, home
+from strongroom.server import app, build, care, files, home, switching
 from strongroom.service import scrubbing
 from strongroom.store import copies, disk, mirrors, shelves
 from strongroom.store.sqlite import inventory, rebuild, salvage, schema, snapshot
@@ -63,7 +64,8 @@ def recover(
     """Build a new catalog from whatever is left, and put it in the place of the old one.
 
     Nothing is destroyed: the old catalog and its mirrors are kept under other names.
-    Killed at any moment, the next run begins anew with the same.
+    Killed before it changes names, the next run begins anew with the same; killed while it
+    does, the next run, or the server, changes the rest (`switching`).
 
     Args:
         settings: with the data directory.
@@ -74,12 +76,16 @@ def recover(
     Raises:
         StartRefused: `backup` is none, or of another store; or what is left has an older
             schema and cannot be brought to this one; or the new catalog is no gain.
-        StoreLocked: a server is running.
+        StoreLocked: a server is running, or a command that has the catalog open.
         StoreFull, StoreFailed: the new catalog cannot be written; nothing was replaced.
     """
     data_dir = settings.data_dir
     try:
-        with home.locked(data_dir), _workshop(data_dir) as work:
+        with (
+            home.locked(data_dir),
+            home.recovering(data_dir),
+            _workshop(data_dir) as work,
+        ):
             other = None if backup is None else _Backup(backup, data_dir, work)
             with rebuild.Pieces.scratch(work / "scratch.sqlite") as pieces:
                 run = _Run(data_dir, other, work, pieces)
@@ -100,7 +106,7 @@ def recover(
                     damages = _scrub(settings, fresh, phase)
                 if not force and (doubt := run.doubt(fresh, rebuilt)):
                     raise app.StartRefused(f"{doubt} {_kept_beside(data_dir, fresh)}")
-            aside = _put_in_place(data_dir, fresh)
+            aside = _put_in_place(data_dir, work, fresh)
             return Recovered(
                 rebuilt,
                 damages,
@@ -175,14 +181,18 @@ class _Run:
                 self._pieces.add_catalog(found)
                 whole = found.complete
         lying = mirrors.Mirrors(self._data_dir / mirrors.NAME)
-        registry = _copied(lying.registry, self._work / "registry.sqlite")
+        places = [lying, *map(mirrors.Mirrors, lying.earlier())]
+        standing = next(
+            (each.registry for each in places if each.registry.exists()), lying.registry
+        )
+        registry = _copied(standing, self._work / "registry.sqlite")
         if not whole:
             _modernise(registry, "the mirrored registry")
         with salvage.opened(registry, having="buckets") as small:
             if small is not None and not whole:
                 self._pieces.add_small(small)
         of_mirrors = of_backup = 0
-        for mirror in lying.all():
+        for mirror in itertools.chain.from_iterable(each.all() for each in places):
             if isinstance(mirror, mirrors.Mirror):
                 of_mirrors += self._pieces.add_mirror(mirror, only_known=whole)
             else:
@@ -332,7 +342,7 @@ def _migrate(copy: Path, *, sound: bool) -> None:
 
 def _kept_beside(data_dir: Path, fresh: Path) -> str:
     snapshot.settle(fresh)
-    kept = f"{build.CATALOG_NAME}.refused-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}"
+    kept = f"{build.CATALOG_NAME}.refused-{_stamp(data_dir)}"
     fresh.rename(data_dir / kept)
     files.sync_directory(data_dir)
     return (
@@ -341,26 +351,42 @@ def _kept_beside(data_dir: Path, fresh: Path) -> str:
     )
 
 
-def _put_in_place(data_dir: Path, fresh: Path) -> tuple[str, ...]:
-    """Set the old catalog and mirrors aside, and let the new catalog take its place."""
+def _put_in_place(data_dir: Path, work: Path, fresh: Path) -> tuple[str, ...]:
+    """Set the old catalog and mirrors aside, and let the new catalog take its place.
+
+    The log goes with its catalog, so that what is set aside can be opened under its new name.
+    """
     snapshot.settle(fresh)
-    stamp = f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}"
-    aside = []
-    catalog = build.CATALOG_NAME
-    # The main file last: a crash before leaves no log without its catalog. A server that
-    # finds none beside blobs refuses to start.
-    for name in (mirrors.NAME, f"{catalog}-shm", f"{catalog}-wal", catalog):
-        if (data_dir / name).exists():
-            kept = f"{name}.before-{stamp}"
-            (data_dir / name).rename(data_dir / kept)
-            aside.append(kept)
-    fresh.rename(data_dir / catalog)
-    files.sync_directory(data_dir)
-    return tuple(aside)
+    earlier = [path.name for path in mirrors.Mirrors(data_dir / mirrors.NAME).earlier()]
+    stamp = _stamp(data_dir)
+    catalog, kept = build.CATALOG_NAME, f"{build.CATALOG_NAME}{mirrors.ASIDE}{stamp}"
+    aside = {f"{catalog}{suffix}": f"{kept}{suffix}" for suffix in ("", "-wal", "-shm")}
+    aside[mirrors.NAME] = f"{mirrors.NAME}{mirrors.ASIDE}{stamp}"
+    aside = {name: to for name, to in aside.items() if (data_dir / name).exists()}
+    if mirrors.NAME in aside:
+        earlier.insert(0, aside[mirrors.NAME])
+    # Until the server has made all mirrors anew, the next recovery needs the old ones.
+    (work / mirrors.NAME).mkdir(mode=0o700)
+    files.write(work / mirrors.NAME / mirrors.BEFORE, "\n".join(earlier).encode(), 0o600)
+    switching.switch(
+        data_dir, work, aside=aside, arriving={fresh.name: catalog, mirrors.NAME: mirrors.NAME}
+    )
+    return tuple(aside.values())
+
+
+def _stamp(data_dir: Path) -> str:
+    """Return a time under which nothing was set aside yet."""
+    moment = dt.datetime.now(dt.UTC)
+    while True:
+        stamp = f"{moment:%Y%m%dT%H%M%S}"
+        if not any(data_dir.glob(f"*.*-{stamp}*")) and not any(data_dir.glob(f"*-{stamp}*")):
+            return stamp
+        moment += dt.timedelta(seconds=1)
 
 
 @contextlib.contextmanager
 def _workshop(data_dir: Path) -> Iterator[Path]:
+    switching.finish(data_dir)
     work = data_dir / WORK
     if work.exists():
         shutil.rmtree(work)
@@ -368,7 +394,9 @@ def _workshop(data_dir: Path) -> Iterator[Path]:
     try:
         yield work
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        # While names are being changed, the new catalog may still lie there.
+        if not switching.is_under_way(data_dir):
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _copied(source: Path, target: Path) -> Path:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from strongroom import errors
 from strongroom.keyring import kms, kms_sources, master, masters, sources
-from strongroom.server import build, key_masters
+from strongroom.server import build, home, key_masters
 from strongroom.service import encryption, objects, rotation, transfer
 from strongroom.store import disk
 from strongroom.store.sqlite import catalog as sqlite_catalog
@@ -59,15 +59,17 @@ async def open_rotation(settings: configuration.Settings) -> AsyncIterator[Rotat
     Raises:
         MasterKeyTrouble: the catalog was made under another master key, or the master of the
             KMS cannot be used.
+        StoreLocked, StartRefused: the store is being recovered, or half recovered.
         StoreFailed: catalog or blobs cannot be opened, or do not belong together.
     """
     assert settings.master_key is not None, "the command resolves the master key first"
     random_bytes, clock_ms = secrets.token_bytes, build.clock_ms
-    opened = sqlite_catalog.open_catalog(
-        settings.data_dir / build.CATALOG_NAME,
-        lock_path=settings.data_dir / build.CATALOG_LOCK_NAME,
-    )
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(home.in_use(settings.data_dir))
+        opened = sqlite_catalog.open_catalog(
+            settings.data_dir / build.CATALOG_NAME,
+            lock_path=settings.data_dir / build.CATALOG_LOCK_NAME,
+        )
         stack.push_async_callback(opened.close)
         keeper = master.Master(settings.master_key)
         store_keys = await sources.open_store_keys(

@@ -254,7 +254,9 @@ def work(builder: process.Builder) -> int:
     number, shared, completed, bounds = _unpack()
     reporter = observe.reporter(worker=number, shared=shared)
     observe.route_libraries(reporter)
-    ended = uvloop.run(_work(builder, completed, bounds, reporter))
+    # A worker may outlive its parent by a moment, and has the catalog open as long.
+    with home.in_use(completed.data_dir):
+        ended = uvloop.run(_work(builder, completed, bounds, reporter))
     return process.finish(ended)
 
 

@@ -41,6 +41,7 @@ class Mirroring:
         self._threads = threads
         self._may_mirror = may_mirror
         self._registry = b""
+        self._complete = False
         self._running = asyncio.Lock()
 
     async def run(self) -> int:
@@ -64,6 +65,9 @@ class Mirroring:
                 await self._on_thread(self._mirrors.sync)
                 await self._outbox.settle([notice.number for notice in notices])
                 touched += len(latest)
+            if not self._complete:
+                await self._on_thread(self._mirrors.complete)
+                self._complete = True
         return touched
 
     async def _copy_registry(self) -> None:

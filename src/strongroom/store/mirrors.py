@@ -1,6 +1,7 @@
 """Mirrors: beside the blob files, what a lost catalog would be missing to open them.
 
     root/<2 hex>/<generation>     one version: row, envelope, marks, body record, inline bytes
+    root/before                   names of earlier such directories, until this one has all they have
     root/registry.sqlite          the tables that are small: users, store keys, buckets …
 
 A mirror is never read while the catalog is there. It says how old it is by the number of
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 NAME = "envelopes"
 REGISTRY = "registry.sqlite"
+BEFORE = "before"
+
+ASIDE = ".before-"
+"""Between a name and a time: how a recovery names what it sets aside."""
 
 MIRROR_MAGIC = b"SRMMIR\x00\x01"
 """Magic and, in the last byte, version. Only version 1 exists."""
@@ -224,6 +229,41 @@ class Mirrors:
             files.sync_directory(self._kernel, self._root)
         except OSError as error:
             raise files.trouble(error, "writing the registry") from error
+
+    def earlier(self) -> list[Path]:
+        """Return where else mirrors lie that this directory may not have again yet, newest first.
+
+        Without this directory they are whatever was set aside of its name: a recovery was
+        interrupted between setting it aside and making another.
+
+        Raises:
+            StoreFailed: the disk answered with an error.
+        """
+        try:
+            if not self._root.is_dir():
+                aside = self._root.parent.glob(f"{self._root.name}{ASIDE}*")
+                return sorted((path for path in aside if path.is_dir()), reverse=True)
+            named = (self._root / BEFORE).read_text("utf-8").split("\n")
+        except FileNotFoundError:
+            return []
+        except (OSError, UnicodeDecodeError) as error:
+            raise errors.StoreFailed(f"looking for earlier mirrors: {error}") from error
+        plain = [name for name in named if name and name == os.path.basename(name)]  # noqa: PTH119 - no path, a name
+        return [self._root.with_name(name) for name in plain]
+
+    def complete(self) -> None:
+        """Note that all versions there are have their mirror here, where they should.
+
+        Raises:
+            StoreFailed: that is not noted.
+        """
+        path = self._root / BEFORE
+        try:
+            if path.exists():
+                path.unlink()
+                files.sync_directory(self._kernel, self._root)
+        except OSError as error:
+            raise files.trouble(error, "striking off earlier mirrors") from error
 
     def sync(self) -> None:
         """Make all that was put durable.
