@@ -47,6 +47,7 @@ class Strongroom:
         http: listen on plain HTTP too.
         metrics: listen for metrics and health too.
         kms: serve the key management service too.
+        console: serve the web console too.
         args: further arguments of `strongroom serve`.
         env: further variables; those of this process named `STRONGROOM_*` are not passed on.
         command: what to run instead of `strongroom serve`.
@@ -65,6 +66,7 @@ class Strongroom:
         http: bool = False,
         metrics: bool = False,
         kms: bool = False,
+        console: bool = False,
         args: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         command: Sequence[str] = (sys.executable, "-m", "strongroom.cli", "serve"),
@@ -79,6 +81,7 @@ class Strongroom:
             *(("--http-listen", "127.0.0.1:0") if http else ()),
             *(("--metrics-listen", "127.0.0.1:0") if metrics else ()),
             *(("--kms-listen", "127.0.0.1:0") if kms else ()),
+            *(("--console-listen", "127.0.0.1:0") if console else ()),
             *args,
         ]
         self._env = dict(env or {})
@@ -163,6 +166,15 @@ class Strongroom:
             KeyError: it is off.
         """
         return self._urls["kms"]
+
+    @property
+    def console_url(self) -> str:
+        """The web console.
+
+        Raises:
+            KeyError: it is off.
+        """
+        return self._urls["console"]
 
     @property
     def metrics_url(self) -> str:

@@ -40,6 +40,9 @@ class Dummy:
     async def kms(self, request):
         return await self.handle(request)
 
+    async def console(self, request):
+        return await self.handle(request)
+
     async def handle(self, request):
         name = request.raw_path.split(b"/")[1].decode()
         self._reporter.describe(request.request_id, operation=f"Dummy{name.title()}")

@@ -101,7 +101,6 @@ def test_a_variable_set_to_nothing_or_off_is_not_set(value):
     ("name", "value"),
     [
         ("OSS_LISTEN", ":1"),
-        ("CONSOLE_LISTEN", ":1"),
         ("DATABASE_URL", "postgresql://h/d"),
         ("BLOB_URL", "s3://b/p"),
         ("AUDIT_LOG", "/var/log/audit"),

@@ -68,7 +68,12 @@ config_option = click.option(
     help="Plain HTTP, metrics and health only. [env: STRONGROOM_METRICS_LISTEN; default: off]",
 )
 @click.option("--oss-listen", metavar="HOST:PORT", hidden=True)
-@click.option("--console-listen", metavar="HOST:PORT", hidden=True)
+@click.option(
+    "--console-listen",
+    metavar="HOST:PORT",
+    help="A web console over HTTPS, for people with an access key."
+    " [env: STRONGROOM_CONSOLE_LISTEN; default: off]",
+)
 @click.option(
     "--trusted-proxy",
     metavar="CIDR",

@@ -42,6 +42,10 @@ class App(Protocol):
         """Answer on the KMS listener; otherwise as `handle`."""
         ...
 
+    async def console(self, request: message.Request) -> message.Response:
+        """Answer on the console's listener: its page, and S3 for what the page asks."""
+        ...
+
     async def about(self, request: message.Request) -> message.Response:
         """Answer on the metrics listener: health and metrics, to whoever asks."""
         ...

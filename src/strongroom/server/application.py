@@ -12,6 +12,7 @@ from strongroom.server import metrics
 from strongroom.wire import message
 
 if TYPE_CHECKING:
+    from strongroom.console import pages
     from strongroom.dialects import pipeline
     from strongroom.server import background, build, observe
 
@@ -35,6 +36,7 @@ class Application:
         *,
         collect: background.Job,
         sweep: background.Job,
+        console: pages.Pages,
     ) -> None:
         """Put it together.
 
@@ -44,12 +46,14 @@ class Application:
             reporter: is told of every request.
             collect: removes doomed blobs; runs when a transaction doomed some.
             sweep: sets aside what a crash left; runs once.
+            console: the console's files.
         """
         self._core = core
         self._jobs = jobs
         self._reporter = reporter
         self._collect = collect
         self._sweep = sweep
+        self._pages = console
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -96,6 +100,14 @@ class Application:
         if request.raw_path in _OWN:
             return await self._own(request)
         return self._answered(request, await self._core.kms_listener.handle(request))
+
+    async def console(self, request: message.Request) -> message.Response:
+        """Answer a request of the console's listener."""
+        if not self._core.dialect.names_bucket_by_host(request):
+            page = self._pages.answer(request)
+            if page is not None:
+                return page
+        return self._pages.confine(await self.handle(request))
 
     def _answered(self, request: message.Request, outcome: pipeline.Outcome) -> message.Response:
         self._reporter.describe(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from strongroom import errors
 from strongroom.access import accounts, decision, identities
+from strongroom.console import pages
 from strongroom.crypto import secret
 from strongroom.dialects.iam import service as iam
 from strongroom.dialects.s3 import cors, protocol, services
@@ -192,6 +193,7 @@ async def build(
         reporter,
         collect=collect,
         sweep=background.Job("sweep", 0, collector.sweep),
+        console=pages.Pages(settings.region),
     )
 
 

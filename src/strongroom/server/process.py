@@ -40,6 +40,8 @@ METRICS = "metrics"
 """Name of the listener that answers about the server, and never about objects."""
 KMS = "kms"
 """Name of the listener of the key management service."""
+CONSOLE = "console"
+"""Name of the listener of the web console."""
 
 
 class Builder(Protocol):
@@ -128,6 +130,8 @@ def bind(chosen: settings.Settings) -> list[listeners.Bound]:
     wanted = [("s3", chosen.listen, True)]
     if chosen.kms_listen is not None:
         wanted.append((KMS, chosen.kms_listen, True))
+    if chosen.console_listen is not None:
+        wanted.append((CONSOLE, chosen.console_listen, True))
     if chosen.http_listen is not None:
         wanted.append(("http", chosen.http_listen, False))
     if chosen.metrics_listen is not None:
@@ -249,7 +253,8 @@ class Process:
         pair = self._renew()
         self._served = pair.cert.read_bytes()
         for bound in self._bounds:
-            handle = {METRICS: served.about, KMS: served.kms}.get(bound.name, served.handle)
+            others = {METRICS: served.about, KMS: served.kms, CONSOLE: served.console}
+            handle = others.get(bound.name, served.handle)
             proxies = () if bound.secure else self._settings.trusted_proxies
 
             def make_adapter(

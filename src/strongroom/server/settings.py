@@ -82,6 +82,7 @@ class Settings:
     listen: Address = Address("127.0.0.1", 9000)
     http_listen: Address | None = None
     kms_listen: Address | None = None
+    console_listen: Address | None = None
     metrics_listen: Address | None = None
     trusted_proxies: tuple[Network, ...] = ()
     tls_cert: Path | None = None
@@ -367,6 +368,7 @@ _ROWS: Sequence[_Row] = (
     _row("listen", parse_address, may_be_off=False),
     _row("http_listen", parse_address),
     _row("kms_listen", parse_address),
+    _row("console_listen", parse_address),
     _row("metrics_listen", parse_address),
     _Row(
         "trusted_proxies",
@@ -392,7 +394,6 @@ _ROWS: Sequence[_Row] = (
     _row("kms_master_secret", _secret, keeps_empty=True),
     _row("kms_cache_s", _cache_seconds),
     _row("oss_listen", _text, unserved="the OSS dialect"),
-    _row("console_listen", _text, unserved="the web console"),
     _row("database_url", _text, unserved="databases other than its own SQLite file"),
     _row("blob_url", _text, unserved="blobs outside the data directory"),
     _row("audit_log", _text, unserved="an audit log"),
@@ -412,7 +413,7 @@ def dump(settings: Settings) -> bytes:
 def undump(raw: bytes) -> Settings:
     """Read what `dump` wrote."""
     table = json.loads(raw)
-    for name in ("listen", "http_listen", "kms_listen", "metrics_listen"):
+    for name in ("listen", "http_listen", "kms_listen", "console_listen", "metrics_listen"):
         if table[name] is not None:
             table[name] = parse_address(table[name])
     for name in ("data_dir", "tls_cert", "tls_key"):
