@@ -9,6 +9,7 @@ from strongroom.access import actions, decision, grants, identities, policy
 from strongroom.access.actions import Action
 from strongroom.dialects.operation import Need
 from strongroom.keyring import kms
+from strongroom.service import judgement
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -167,9 +168,12 @@ class Authority:
 
     async def _found(self, bucket: records.Bucket, need: Need) -> decision.ObjectFacts | None:
         assert need.key is not None, "only objects are looked at"
+        name = (bucket.name, need.key, need.version_id)
         try:
-            marked = await self._look(bucket.name, need.key, need.version_id)
+            marked = await self._look(*name)
         except (errors.ObjectNotFound, errors.VersionNotFound, errors.IsDeleteMarker):
+            judgement.note(*name, judgement.NOTHING)
             return None
+        judgement.note(*name, marked.generation)
         acl = grants.AccessList.parse(marked.acl) if marked.acl else None
         return decision.ObjectFacts(marked.writer, acl, marked.tags)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from strongroom import errors
 from strongroom.access import identities
 from strongroom.dialects import authority, operation
+from strongroom.service import judgement
 from strongroom.wire import message
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from strongroom.service import buckets, transfer
     from strongroom.store import records
 
+
+_TRIES = 3
+"""A request whose object is replaced while it is judged is judged again this often."""
 
 LARGE_DOCUMENT_BYTES = 64 * 1024
 """Documents beyond this are read on a thread."""
@@ -212,6 +216,25 @@ class Pipeline:
         declared = routed.declared
         if declared is None:
             raise operation.Refused("NotImplemented")
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                return await self._judged(request, routed, declared, proof)
+            except errors.MarksChanged:
+                # Another object took the place of the one that the request was judged by. A
+                # body that was read is gone: then the client has to try again.
+                if not tries_left or declared.body is not operation.Body.NONE:
+                    raise
+            finally:
+                judgement.forget()
+        raise AssertionError("the last try returns or raises")
+
+    async def _judged(
+        self,
+        request: message.Request,
+        routed: Routed,
+        declared: operation.Declared,
+        proof: Authentication,
+    ) -> message.Response:
         bucket: records.Bucket | None = None
         if routed.bucket is not None and declared.needs_bucket:
             bucket = await self._buckets.find(routed.bucket)

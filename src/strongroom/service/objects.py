@@ -14,7 +14,7 @@ from strongroom.crypto import body as bodies
 from strongroom.crypto import digests, geometry, marks
 from strongroom.crypto import envelope as envelopes
 from strongroom.keyring import kms_sources, sources
-from strongroom.service import conditions, facets, versions
+from strongroom.service import conditions, facets, judgement, versions
 from strongroom.store import records
 
 if TYPE_CHECKING:
@@ -61,11 +61,13 @@ class Marked:
     """What is known of a version without its key.
 
     Attributes:
+        generation: tells it from whatever takes its place.
         writer: canonical id of who wrote it.
         tags: key → value.
         acl: its access list, encoded; empty where it has none of its own.
     """
 
+    generation: bytes
     writer: str
     tags: Mapping[str, str]
     acl: str
@@ -372,7 +374,7 @@ class Objects:
         """
         stored = await versions.look_up(self._catalog, bucket, key, version_id)
         found = self._encryption.open_marks(stored)
-        return Marked(stored.version.owner, found.tags, found.acl)
+        return Marked(stored.version.generation, stored.version.owner, found.tags, found.acl)
 
     async def set_tags(
         self, bucket: str, key: str, tags: dict[str, str], version_id: str | None = None
@@ -441,10 +443,18 @@ class Objects:
         Raises:
             BucketNotFound: there is no such bucket.
             PreconditionFailed: a condition does not hold.
+            MarksChanged: it is not the one by which the request was judged.
         """
+        judged_by = judgement.noted(bucket, key, version_id)
+
+        def check(newest: records.Version | None) -> None:
+            seen = judgement.NOTHING if newest is None else newest.generation
+            if judged_by not in (None, seen):
+                raise errors.MarksChanged(key)
+            when.check_delete(newest)
 
         def guard(newest: records.Version | None) -> None:
-            when.check_delete(newest)
+            check(newest)
             if newest is None and when.is_of_deletion:
                 raise _NothingThere
 
@@ -462,9 +472,7 @@ class Objects:
             except _NothingThere:
                 return Deleted(None, None)
         else:
-            gone = await self._catalog.delete_version(
-                bucket, key, when.check_delete, version_id=version_id
-            )
+            gone = await self._catalog.delete_version(bucket, key, check, version_id=version_id)
         if gone is not None:
             self._displaced()
         return Deleted(gone, marker)

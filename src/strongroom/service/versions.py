@@ -6,6 +6,7 @@ import base64
 from typing import TYPE_CHECKING, Protocol
 
 from strongroom import errors
+from strongroom.service import judgement
 from strongroom.store import records
 
 if TYPE_CHECKING:
@@ -79,7 +80,10 @@ async def look_up(
         ObjectNotFound: none is current.
         VersionNotFound: there is no version of this id.
         IsDeleteMarker: it is a delete marker.
+        MarksChanged: it is not the one by which the request was judged.
     """
     if version_id is None:
-        return await catalog.current(bucket, key)
-    return await catalog.version(bucket, key, version_id)
+        stored = await catalog.current(bucket, key)
+    else:
+        stored = await catalog.version(bucket, key, version_id)
+    return judgement.check(stored, bucket, key, version_id)
