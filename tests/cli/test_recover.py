@@ -346,6 +346,7 @@ def test_an_older_schema_is_brought_to_this_one_before_it_is_read(mirrored):
         "DROP INDEX versions_by_envelope",
         "DROP TABLE outbox",
         "ALTER TABLE envelopes DROP COLUMN digest",
+        "DROP TABLE chores",
         "DROP TABLE entities",
         "DROP TABLE access_keys",
         "CREATE TABLE credentials (access_key TEXT PRIMARY KEY, user_id, sealed_secret, created_ms)",

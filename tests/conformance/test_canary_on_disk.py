@@ -159,6 +159,15 @@ class Play:
         for kind in ("analytics", "intelligent-tiering", "inventory", "metrics"):
             self.ask("GET", f"/attic?{kind}&id=a", status=404)
             self.ask("GET", f"/attic?{kind}", status=200)
+        rules = (
+            b"<LifecycleConfiguration><Rule><Filter/><Status>Enabled</Status>"
+            b"<Expiration><Days>9</Days></Expiration></Rule></LifecycleConfiguration>"
+        )
+        headers = self.key.headers() | {"Content-MD5": md5(rules)}
+        self.ask("PUT", "/attic?lifecycle", headers, rules, status=200)
+        self.ask("GET", "/attic?lifecycle", status=200)
+        assert "x-amz-expiration" in self.ask("HEAD", "/attic/small", status=200).headers
+        self.ask("DELETE", "/attic?lifecycle", status=204)
         for resource in ("lifecycle", "object-lock", "replication", "website"):
             self.ask("GET", f"/attic?{resource}", status=404)
         for resource in ("accelerate", "logging", "notification"):

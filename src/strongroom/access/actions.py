@@ -49,6 +49,7 @@ class Action(enum.StrEnum):
     GET_INTELLIGENT_TIERING_CONFIGURATION = "s3:GetIntelligentTieringConfiguration"
     GET_INVENTORY_CONFIGURATION = "s3:GetInventoryConfiguration"
     GET_LIFECYCLE_CONFIGURATION = "s3:GetLifecycleConfiguration"
+    PUT_LIFECYCLE_CONFIGURATION = "s3:PutLifecycleConfiguration"
     GET_METRICS_CONFIGURATION = "s3:GetMetricsConfiguration"
     GET_REPLICATION_CONFIGURATION = "s3:GetReplicationConfiguration"
     GET_OBJECT_VERSION = "s3:GetObjectVersion"

@@ -22,11 +22,14 @@ from strongroom.dialects.s3 import cors, protocol, services
 from strongroom.dialects.s3 import dialect as s3_dialect
 from strongroom.keyring import kms, kms_sources, master, masters, sources
 from strongroom.server import application, background, files, home, key_masters, key_service
+from strongroom.server import settings as configuration
 from strongroom.service import (
     buckets,
     copying,
     encryption,
+    expiring,
     housekeeping,
+    lifecycle,
     listing,
     mirroring,
     multipart,
@@ -45,7 +48,6 @@ if TYPE_CHECKING:
     from strongroom.dialects.kms import listener
     from strongroom.keyring import kms_keys
     from strongroom.server import observe
-    from strongroom.server import settings as configuration
     from strongroom.store import blobs, catalog, records
     from strongroom.wire import message
 
@@ -66,6 +68,10 @@ COLLECTION_NAME = "collection.lock"
 PURGE_INTERVAL_S = 3600.0
 TEND_KEYS_INTERVAL_S = 600.0
 """How late a KMS key is rotated or deleted at most; both are due on a day, not a minute."""
+LIFECYCLE_INTERVAL_S = 3600.0
+"""How often buckets are walked over for what their rules remove. Rules are due at midnight."""
+LIFECYCLE_BEAT_S = 60.0
+"""How soon a walk goes on that ended with its process, or begins that is due."""
 MIRROR_INTERVAL_S = 5.0
 """How far mirrors may lag behind the catalog."""
 
@@ -90,6 +96,7 @@ class Core:
     s3: cors.Sharing
     query: iam.Query
     collector: housekeeping.Collector
+    expirer: expiring.Expirer
     threads: futures.ThreadPoolExecutor
     kms: kms.Kms
     kms_keys: kms_keys.Keys
@@ -164,6 +171,7 @@ async def build(
             ),
             collect_grace_ms=SHARED_GRACE_MS if settings.workers > 1 else 0,
             may_collect=turn.take if settings.workers > 1 else lambda: True,
+            calendar=lifecycle.Calendar(settings.lifecycle_day_s * 1000),
             permit=(lambda: contextlib.nullcontext(True))
             if settings.ephemeral
             else files.Gate(settings.data_dir / COLLECTION_NAME).passing,
@@ -178,7 +186,10 @@ async def build(
     collect = background.Job("collect", COLLECT_INTERVAL_S, collector.collect)
     purge = background.Job("purge", PURGE_INTERVAL_S, collector.purge)
     tend = background.Job("tend-keys", TEND_KEYS_INTERVAL_S, core.kms_keys.tend)
-    jobs = [collect, purge, tend]
+    # Where days are short, an hour would be too late.
+    share = settings.lifecycle_day_s / configuration.DAY_S
+    expire = background.Job("lifecycle", max(1.0, LIFECYCLE_BEAT_S * share), core.expirer.run)
+    jobs = [collect, purge, tend, expire]
     if isinstance(opened, sqlite_catalog.SqliteCatalog):
         keeping = mirroring.Mirroring(
             opened,
@@ -341,6 +352,7 @@ async def assemble(
     new_buckets: services.NewBuckets = services.NewBuckets(),  # noqa: B008 - frozen
     collect_grace_ms: int = 0,
     may_collect: Callable[[], bool] = lambda: True,
+    calendar: lifecycle.Calendar = lifecycle.REAL,
     permit: Callable[[], AbstractContextManager[bool]] = lambda: contextlib.nullcontext(True),
     report: Callable[[message.Request, Exception], None],
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
@@ -362,7 +374,8 @@ async def assemble(
         signature_v2: whether forms and presigned URLs may be signed as version 2 has it.
         new_buckets: how open they are.
         collect_grace_ms: how long doomed blobs are kept for other processes' readers.
-        may_collect: whether it is this process that collects, asked each time.
+        may_collect: whether it is this process that collects and expires, asked each time.
+        calendar: how long days are to the rules of buckets.
         permit: see `housekeeping.Collector`.
         report: is told of failures that are not the client's.
         random_bytes: source of keys, salts and ids.
@@ -480,7 +493,29 @@ async def assemble(
     tended, listener = key_service.listen(
         keys, people, region=region, clock_ms=clock_ms, report=report
     )
+    expirer = expiring.Expirer(
+        catalog,
+        guard,
+        threads=threads,
+        random_bytes=random_bytes,
+        clock_ms=clock_ms,
+        displaced=collector.wake,
+        interval_ms=int(LIFECYCLE_INTERVAL_S * 1000 * calendar.day_ms / lifecycle.DAY_MS),
+        calendar=calendar,
+        may_walk=may_collect,
+    )
     query = iam.Query(people, dialect.authenticate_service, clock_ms=clock_ms, report=report)
     return Core(
-        catalog, blobs, people, dialect, s3, query, collector, threads, keys, tended, listener
+        catalog,
+        blobs,
+        people,
+        dialect,
+        s3,
+        query,
+        collector,
+        expirer,
+        threads,
+        keys,
+        tended,
+        listener,
     )

@@ -38,6 +38,7 @@ _DOMAIN = re.compile(
     r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
 )
 _MAX_PORT = 65535
+DAY_S = 24 * 3600
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -75,6 +76,8 @@ class Settings:
         signature_v2: likewise, for forms and presigned URLs.
         acl_default: whether access lists count in new buckets: "allow" or "block".
         public_access_default: whether new buckets may be made public, likewise.
+        lifecycle_day_s: seconds that rules of buckets take for a day; less than `DAY_S` for
+            tests of rules alone.
     """
 
     data_dir: Path = Path("strongroom-data")
@@ -102,6 +105,7 @@ class Settings:
     kms_master: str | None = None
     kms_master_secret: secret.SecretKey | None = None
     kms_cache_s: int = 300
+    lifecycle_day_s: int = DAY_S
 
 
 def load(options: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
@@ -282,6 +286,14 @@ def _cache_seconds(value: Any) -> int:
     return value
 
 
+def _day_seconds(value: Any) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= DAY_S:
+        raise SettingsError(f"must be a number of seconds from 1 to {DAY_S}.")
+    return value
+
+
 def _secret(value: Any) -> secret.SecretKey:
     return secret.SecretKey(_text(value).encode())
 
@@ -393,6 +405,7 @@ _ROWS: Sequence[_Row] = (
     _row("kms_master", _text),
     _row("kms_master_secret", _secret, keeps_empty=True),
     _row("kms_cache_s", _cache_seconds),
+    _row("lifecycle_day_s", _day_seconds),
     _row("oss_listen", _text, unserved="the OSS dialect"),
     _row("database_url", _text, unserved="databases other than its own SQLite file"),
     _row("blob_url", _text, unserved="blobs outside the data directory"),

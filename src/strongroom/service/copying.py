@@ -286,7 +286,7 @@ class Copying:
             random_bytes=self._random_bytes,
         )
         self._displaced()
-        return objects.Found(draft.version, head, len(tags), locked.protection)
+        return objects.Found(draft.version, head, tags, locked.protection)
 
     async def _hash(
         self, opened: encryption.Unlocked, checksum: str | None, *, md5: bool

@@ -44,14 +44,14 @@ class Found:
     Attributes:
         version: its row.
         head: what its envelope seals: checksums, content headers, user metadata.
-        tags: how many tags it has.
+        tags: its tags.
         protection: how it is encrypted.
         part_checksums: those of the part that was asked for by its number.
     """
 
     version: records.Version
     head: envelopes.Head
-    tags: int
+    tags: Mapping[str, str]
     protection: sources.Protection
     part_checksums: Mapping[str, bytes] | None = None
 
@@ -200,7 +200,7 @@ class Objects:
                 random_bytes=self._random_bytes,
             )
         self._displaced()
-        return Found(draft.version, head, len(tags), locked.protection)
+        return Found(draft.version, head, tags, locked.protection)
 
     async def head(
         self,
@@ -342,7 +342,7 @@ class Objects:
             rows = bodies.parse(opened.stored.body).open_checksums(opened.data_key.body_key())
             row = rows[extent.number - 1]
             part_checksums = {name: row[name] for name in opened.head.checksums if name in row}
-        tags = len(self._encryption.open_marks(opened.stored).tags)
+        tags = self._encryption.open_marks(opened.stored).tags
         return Found(opened.stored.version, opened.head, tags, opened.protection, part_checksums)
 
     async def find(self, bucket: str, key: str, version_id: str | None = None) -> records.Version:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
-from strongroom.store import directory, kms, records
+from strongroom.store import directory, expiry, kms, records
 
 COMPLETION_KEPT_MS = 7 * 24 * 60 * 60 * 1000
 """How long a completion is kept at least; older ones go when another upload completes."""
@@ -42,6 +42,11 @@ class Catalog(Protocol):
     @property
     def directory(self) -> directory.DirectoryStore:
         """Who is in an account."""
+        ...
+
+    @property
+    def expiry(self) -> expiry.Expiry:
+        """What removes what is due by its bucket's rules."""
         ...
 
     @property

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from strongroom.store import records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 @dataclass(slots=True)
@@ -58,6 +58,10 @@ class Histories:
         """Return the newest version of a key, be it a delete marker."""
         stack = self._stacks.get(key.encode())
         return None if stack is None else stack[0]
+
+    def stack(self, key: str) -> Sequence[Entry]:
+        """Return the versions of a key, the newest first. Not to be changed."""
+        return self._stacks.get(key.encode(), ())
 
     def find(self, key: str, version_id: str) -> Entry | None:
         """Return a version of a key by its id."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from strongroom import errors
 from strongroom.store import catalog, histories, paging, records
 from strongroom.store.memory_directory import MemoryDirectory
+from strongroom.store.memory_expiry import MemoryExpiry
 from strongroom.store.memory_kms import MemoryKms
 
 if TYPE_CHECKING:
@@ -62,11 +63,17 @@ class MemoryCatalog:
         self._referred: set[bytes] = set()
         self._kms = MemoryKms()
         self._directory = MemoryDirectory(self._forget_keys)
+        self._expiry = MemoryExpiry(self, self._stack)
 
     @property
     def directory(self) -> MemoryDirectory:
         """See the port."""
         return self._directory
+
+    @property
+    def expiry(self) -> MemoryExpiry:
+        """See the port."""
+        return self._expiry
 
     @property
     def kms(self) -> MemoryKms:
@@ -540,6 +547,10 @@ class MemoryCatalog:
         if is_null == (home.record.versioning == records.ENABLED):
             raise errors.VersioningChanged(draft.version.bucket)
         return home
+
+    def _stack(self, version: records.Version) -> tuple[dict[str, str], Sequence[histories.Entry]]:
+        home = self._bucket(version.bucket)
+        return home.record.settings, home.versions.stack(version.key)
 
     @staticmethod
     def _newest(bucket: _Bucket, key: str) -> records.Version | None:

@@ -24,6 +24,9 @@ VERSIONING = "versioning"
 ENABLED = "Enabled"
 SUSPENDED = "Suspended"
 
+LIFECYCLE = "lifecycle"
+"""Bucket setting: the rules by which versions and uploads go by themselves."""
+
 
 @dataclass(frozen=True, slots=True)
 class User:

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from strongroom import errors
 from strongroom.access.actions import Action
 from strongroom.dialects.operation import Call, Need, Needs, Refused, Result, operation
-from strongroom.dialects.s3 import acls, contexts, facets, modes, objects, services, tags
+from strongroom.dialects.s3 import (
+    acls,
+    contexts,
+    facets,
+    lifecycle,
+    modes,
+    objects,
+    services,
+    tags,
+)
 from strongroom.service import copying
 from strongroom.store import records
 
@@ -165,6 +174,7 @@ async def copy_object(call: Call) -> Result:
         **facets.written_reply(version.version_id),
         **_source_reply(copied),
         **modes.reply(found.protection, params),
+        **lifecycle.expiration_reply(call, version, found.tags),
     }
 
 

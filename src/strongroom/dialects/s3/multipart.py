@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from strongroom.access.actions import Action
 from strongroom.crypto import digests
 from strongroom.dialects.operation import Body, Call, Refused, Result, operation
-from strongroom.dialects.s3 import acls, facets, modes, objects, services, tags
+from strongroom.dialects.s3 import acls, facets, lifecycle, modes, objects, services, tags
 from strongroom.keyring import sources
 from strongroom.service import multipart
 from strongroom.service import objects as stored
@@ -54,6 +54,7 @@ async def create_multipart_upload(call: Call) -> Result:
         "Key": upload.key,
         "UploadId": upload.upload_id,
         **modes.reply(services.of(call).multipart.protection(upload), params),
+        **lifecycle.abortion_reply(call, upload),
     }
     if upload.checksum_algorithm:
         reply["ChecksumAlgorithm"] = upload.checksum_algorithm
@@ -126,6 +127,7 @@ async def list_parts(call: Call) -> Result:
         "Initiator": owner,
         "Owner": owner,
         "StorageClass": "STANDARD",
+        **lifecycle.abortion_reply(call, upload),
     }
     if upload.checksum_algorithm:
         reply["ChecksumAlgorithm"] = upload.checksum_algorithm
@@ -175,6 +177,7 @@ async def complete_multipart_upload(call: Call) -> Result:
         "ETag": facets.quoted(done.etag),
         **facets.written_reply(done.version_id),
         **facets.checksum_reply(done.checksums, done.checksum_type, len(parts)),
+        **await lifecycle.completed_reply(call, done.version_id, done.etag),
     }
     if done.protection.mode != sources.CUSTOMER_MODE:
         reply |= modes.reply(done.protection, {})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from strongroom import errors
 from strongroom.access.actions import Action
 from strongroom.dialects.operation import Body, Call, Need, Needs, Refused, Result, operation
-from strongroom.dialects.s3 import acls, facets, faults, modes, services, tags
+from strongroom.dialects.s3 import acls, facets, faults, lifecycle, modes, services, tags
 from strongroom.service import facets as stored_facets
 from strongroom.wire import binding
 
@@ -69,6 +69,7 @@ async def put_object(call: Call) -> Result:
         **facets.written_reply(version.version_id),
         **facets.checksum_reply(found.head.checksums, found.head.checksum_type),
         **modes.reply(found.protection, params),
+        **lifecycle.expiration_reply(call, version, found.tags),
     }
 
 
@@ -82,9 +83,10 @@ def _found(found: objects.Found, call: Call) -> Result:
         **facets.content_reply(head.content, head.metadata),
         **modes.reply(found.protection, params),
         **facets.version_reply(version, call.place),
+        **lifecycle.expiration_reply(call, version, found.tags),
     }
     if found.tags:
-        reply["TagCount"] = found.tags
+        reply["TagCount"] = len(found.tags)
     for member, override in _OVERRIDES.items():
         if override in params:
             value = params[override]

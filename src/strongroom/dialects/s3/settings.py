@@ -194,10 +194,6 @@ NEVER_HAD: Final[Mapping[str, tuple[Action, Absent]]] = {
         "NoSuchConfiguration",
     ),
     "GetBucketInventoryConfiguration": (Action.GET_INVENTORY_CONFIGURATION, "NoSuchConfiguration"),
-    "GetBucketLifecycleConfiguration": (
-        Action.GET_LIFECYCLE_CONFIGURATION,
-        "NoSuchLifecycleConfiguration",
-    ),
     "GetBucketLogging": (Action.GET_BUCKET_LOGGING, {}),
     "GetBucketMetricsConfiguration": (Action.GET_METRICS_CONFIGURATION, "NoSuchConfiguration"),
     "GetBucketNotificationConfiguration": (Action.GET_BUCKET_NOTIFICATION, {}),

@@ -22,7 +22,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from strongroom.store import catalog, mirrors, records
-from strongroom.store.sqlite import connection, directory, outbox, reads, schema, writes
+from strongroom.store.sqlite import connection, directory, expiring, outbox, reads, schema, writes
 from strongroom.store.sqlite.calls import Calls
 from strongroom.store.sqlite.checkpoints import Checkpoints
 from strongroom.store.sqlite.kms import SqliteKms
@@ -77,11 +77,17 @@ class SqliteCatalog(Calls):
         self._checkpoints = checkpoints
         self._kms = SqliteKms(reader, readers, writer)
         self._directory = directory.SqliteDirectory(reader, readers, writer)
+        self._expiry = expiring.SqliteExpiry(reader, readers, writer)
 
     @property
     def directory(self) -> directory.SqliteDirectory:
         """See the port."""
         return self._directory
+
+    @property
+    def expiry(self) -> expiring.SqliteExpiry:
+        """See the port."""
+        return self._expiry
 
     @property
     def kms(self) -> SqliteKms:

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 OF_OBJECTS = frozenset(
     {
         *("versions", "envelopes", "bodies", "blobs", "inline_blobs", "uploads", "parts"),
-        *("completions", "doomed", "outbox", "tallies"),
+        *("completions", "doomed", "outbox", "tallies", "chores"),
     }
 )
-"""Tables that grow with what is stored. All others are small, and mirrored as they are."""
+"""Tables that grow with what is stored, and what changes all the time and can be done again.
+
+All others are small, and mirrored as they are."""
 
 
 def notices(conn: sqlite3.Connection, *, limit: int) -> Sequence[mirrors.Notice]:
