@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom import errors
-from strongroom.crypto import marks
-from strongroom.crypto.secret import SecretKey
+from strongroom.crypto import mac, marks
 
-ROW_KEY = SecretKey(bytes(range(32)))
+ROW_KEY = mac.MacKey(bytes(range(32)))
 PLACE = ("bucket", "key", bytes(16))
 
 
@@ -48,7 +47,7 @@ def test_marks_come_back_as_they_were_written(tags, acl, notes):
 @pytest.mark.parametrize(
     ("row_key", "place"),
     [
-        (SecretKey(bytes(32)), PLACE),
+        (mac.MacKey(bytes(32)), PLACE),
         (ROW_KEY, ("bucke", "tkey", bytes(16))),
         (ROW_KEY, ("bucket", "other", bytes(16))),
         (ROW_KEY, ("bucket", "key", bytes(15) + b"1")),

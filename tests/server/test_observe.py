@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import warnings
+from datetime import datetime
 
 import pytest
 
@@ -65,6 +66,39 @@ def test_a_request_is_one_line_with_what_was_learned(reporter, log):
     assert (line["status"], line["code"], line["bytes_out"]) == (404, "NoSuchKey", 10)
     assert (line["peer"], line["access_key"]) == ("192.0.2.7", "AK")
     assert "outcome" not in line
+
+
+def test_the_line_of_a_request_has_the_fields_of_its_event_and_says_them_as_json(log):
+    reporter = observe.reporter(log, worker=3)
+    exchange = reporter.begin("ID", "PUT", "192.0.2.7")
+    exchange.bucket, exchange.key = 'a"b', 'line\nfeed \\ "quote" \x7f ü'
+    exchange.operation, exchange.access_key = "PutObject", "AK"
+    exchange.status, exchange.bytes_in, exchange.outcome = 200, 5, "cut"
+    reporter.finish(exchange)
+
+    (line,) = lines(log)
+    assert line["key"] == exchange.key
+    assert line["bucket"] == 'a"b'
+    assert (line["worker"], line["bytes_in"], line["outcome"]) == (3, 5, "cut")
+    assert line["duration_ms"] >= 0
+    assert "code" not in line
+    assert set(line) <= observe.EVENTS["request"] | {"event", "level", "timestamp", "worker"}
+    assert line["level"] == "info"
+    assert datetime.fromisoformat(line["timestamp"]).tzinfo is not None
+
+
+def test_a_terminal_gets_the_line_of_a_request_as_text():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    reporter = observe.reporter(terminal)
+    reporter.finish(reporter.begin("ID", "GET", "192.0.2.7"))
+
+    assert "192.0.2.7" in terminal.getvalue()
+    with pytest.raises(ValueError, match="Expecting"):
+        json.loads(terminal.getvalue())
 
 
 def test_a_description_of_an_unknown_request_is_ignored(reporter, log):

@@ -9,10 +9,9 @@ Source: RFC 5869; docs/formats/sealed-object.md, sections 2 and 3.
 from __future__ import annotations
 
 import functools
-import hmac
 from typing import Final
 
-from strongroom.crypto import encoding, secret
+from strongroom.crypto import encoding, mac, secret
 
 HASH_BYTES = 32
 KEY_BYTES = 32
@@ -88,7 +87,7 @@ def extract(salt: bytes, key: secret.SecretKey) -> secret.SecretKey:
         salt: the HMAC's key; 32 random bytes wherever this format uses it.
         key: the HMAC's message.
     """
-    return secret.SecretKey(hmac.digest(salt, key.reveal(), "sha256"))
+    return secret.SecretKey(mac.once(salt, key.reveal()))
 
 
 def expand(
@@ -110,16 +109,31 @@ def expand_info(prk: secret.SecretKey, info: bytes, length: int = KEY_BYTES) -> 
         ValueError: `length` is not in 1 .. `MAX_EXPAND_BYTES`.
     """
     if length == HASH_BYTES:
-        return secret.SecretKey(hmac.digest(prk.reveal(), info + b"\x01", "sha256"))
+        return secret.SecretKey(mac.once(prk.reveal(), info + b"\x01"))
     if not 1 <= length <= MAX_EXPAND_BYTES:
         raise ValueError(f"HKDF cannot give {length} bytes")
+    keyed = mac.Keyed(prk.reveal())
     output = block = b""
     counter = 1
     while len(output) < length:
-        block = hmac.digest(prk.reveal(), block + info + bytes((counter,)), "sha256")
+        block = keyed.digest(block + info + bytes((counter,)))
         output += block
         counter += 1
     return secret.SecretKey(output[:length])
+
+
+class Expander:
+    """HKDF-Expand to keys of 32 bytes, several under one pseudo-random key."""
+
+    __slots__ = ("_keyed",)
+
+    def __init__(self, prk: secret.SecretKey) -> None:
+        self._keyed = mac.Keyed(prk.reveal())
+
+    def expand(self, label: bytes, *fields: bytes | str | int) -> bytes:
+        """Return the bytes of what `expand` of this module returns."""
+        info = encoding.encode(label, *fields) if fields else _bare(label)
+        return self._keyed.digest(info + b"\x01")
 
 
 @functools.cache

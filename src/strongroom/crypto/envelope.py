@@ -156,16 +156,16 @@ def wrap(
     """
     salt = random_bytes(derive.SALT_BYTES)
     nonce = random_bytes(gcm.NONCE_BYTES)
-    prk = derive.extract(salt, key)
+    prk = derive.Expander(derive.extract(salt, key))
     wrap_key = _bound(prk, derive.Label.WRAP, binding)
     wrapped = WrappedKey(
         salt=salt,
-        check=derive.expand(prk, derive.Label.CHECK).reveal(),
+        check=prk.expand(derive.Label.CHECK),
         nonce=nonce,
-        ciphertext=AESGCM(wrap_key.reveal()).encrypt(nonce, data_key.reveal(), None),
+        ciphertext=AESGCM(wrap_key).encrypt(nonce, data_key.reveal(), None),
         commitment=data_key.commitment(),
     )
-    return wrapped, HeadKey(_bound(prk, derive.Label.HEAD, binding).reveal())
+    return wrapped, HeadKey(_bound(prk, derive.Label.HEAD, binding))
 
 
 def unwrap(key: secret.SecretKey, wrapped: WrappedKey, binding: Binding) -> tuple[DataKey, HeadKey]:
@@ -178,14 +178,14 @@ def unwrap(key: secret.SecretKey, wrapped: WrappedKey, binding: Binding) -> tupl
     prk = _checked(key, wrapped)
     wrap_key = _bound(prk, derive.Label.WRAP, binding)
     try:
-        raw = AESGCM(wrap_key.reveal()).decrypt(wrapped.nonce, wrapped.ciphertext, None)
+        raw = AESGCM(wrap_key).decrypt(wrapped.nonce, wrapped.ciphertext, None)
     except InvalidTag:
         raise errors.NotAuthentic("a wrapped key is not what was wrapped there") from None
     data_key = DataKey(raw)
     # GCM alone does not commit to a key: one ciphertext can be made to open under two.
     if not hmac.compare_digest(data_key.commitment(), wrapped.commitment):
         raise errors.NotAuthentic("a wrapped key is not the one that was committed to")
-    return data_key, HeadKey(_bound(prk, derive.Label.HEAD, binding).reveal())
+    return data_key, HeadKey(_bound(prk, derive.Label.HEAD, binding))
 
 
 def verify(key: secret.SecretKey, wrapped: WrappedKey) -> None:
@@ -570,17 +570,16 @@ def open_box(
     return gcm.unseal(box_key, encoding.encode(label, *fields), sealed[derive.SALT_BYTES :])
 
 
-def _checked(key: secret.SecretKey, wrapped: WrappedKey) -> secret.SecretKey:
+def _checked(key: secret.SecretKey, wrapped: WrappedKey) -> derive.Expander:
     """Return the pseudo-random key, if the key check agrees. The one place where keys are judged."""
-    prk = derive.extract(wrapped.salt, key)
-    check = derive.expand(prk, derive.Label.CHECK).reveal()
-    if not hmac.compare_digest(check, wrapped.check):
+    prk = derive.Expander(derive.extract(wrapped.salt, key))
+    if not hmac.compare_digest(prk.expand(derive.Label.CHECK), wrapped.check):
         raise errors.WrongKey
     return prk
 
 
-def _bound(prk: secret.SecretKey, label: bytes, binding: Binding) -> secret.SecretKey:
-    return derive.expand(prk, label, binding.mode, binding.bucket, binding.key, binding.generation)
+def _bound(prk: derive.Expander, label: bytes, binding: Binding) -> bytes:
+    return prk.expand(label, binding.mode, binding.bucket, binding.key, binding.generation)
 
 
 def _after_magic(magic: bytes, label: bytes, data: bytes) -> tuple[bytes, bytes]:

@@ -19,7 +19,7 @@ from strongroom import errors
 from strongroom.crypto import derive, encoding
 
 if TYPE_CHECKING:
-    from strongroom.crypto import secret
+    from strongroom.crypto import mac as macs
 
 MARKS_MAGIC = b"SRMMRK\x00\x03"
 """Magic and, in the last byte, the version that is written."""
@@ -50,7 +50,7 @@ class Marks:
         kept = {name: text for name, text in sorted(merged.items()) if text}
         return dataclasses.replace(self, notes=kept)
 
-    def encode(self, row_key: secret.SecretKey, bucket: str, key: str, generation: bytes) -> bytes:
+    def encode(self, row_key: macs.MacKey, bucket: str, key: str, generation: bytes) -> bytes:
         """Return the stored form, with its MAC.
 
         Args:
@@ -71,7 +71,7 @@ class Marks:
 
     @classmethod
     def parse(
-        cls, data: bytes, row_key: secret.SecretKey, bucket: str, key: str, generation: bytes
+        cls, data: bytes, row_key: macs.MacKey, bucket: str, key: str, generation: bytes
     ) -> Self:
         """Read what `encode` printed for this row.
 
@@ -99,8 +99,6 @@ def _texts(label: bytes, data: bytes) -> dict[str, str]:
     return {name: encoding.text(value) for name, value in pairs.items()}
 
 
-def _mac(
-    row_key: secret.SecretKey, bucket: str, key: str, generation: bytes, clear: bytes
-) -> bytes:
+def _mac(row_key: macs.MacKey, bucket: str, key: str, generation: bytes, clear: bytes) -> bytes:
     text = encoding.encode(derive.Label.MARKS, bucket, key, generation, clear)
-    return hmac.digest(row_key.reveal(), text, "sha256")
+    return row_key.digest(text)

@@ -17,7 +17,7 @@ class SecretKey:
     key cannot end up as the key of a cache.
 
     Subclasses name what a key is for (`DataKey`, `HeadKey`), so that the type
-    checker refuses one in the place of another; they add no state.
+    checker refuses one in the place of another; they add no state but what is made of the key.
     """
 
     __slots__ = ("_raw",)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from strongroom import errors
 from strongroom.access import identities
@@ -32,8 +32,7 @@ LARGE_DOCUMENT_BYTES = 64 * 1024
 """Documents beyond this are read on a thread."""
 
 
-@dataclass(frozen=True, slots=True)
-class Routed:
+class Routed(NamedTuple):
     """What a request means, before anybody asked who sent it.
 
     Attributes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from strongroom import errors
-from strongroom.crypto import derive, layers, secret
+from strongroom.crypto import derive, layers, mac, secret
 from strongroom.store import records
 
 if TYPE_CHECKING:
@@ -109,7 +109,9 @@ class StoreKeys:
         self._keys = keys
         self._current = keys[max(keys)]
         self._row_keys = {
-            number: derive.expand(derive.extract(_NO_SALT, key.secret), derive.Label.ROW)
+            number: mac.MacKey(
+                derive.expand(derive.extract(_NO_SALT, key.secret), derive.Label.ROW).reveal()
+            )
             for number, key in keys.items()
         }
 
@@ -118,7 +120,7 @@ class StoreKeys:
         """The key that new objects get."""
         return self._current
 
-    def row_key(self, number: int) -> secret.SecretKey:
+    def row_key(self, number: int) -> mac.MacKey:
         """Return the key that vouches for rows, of store key `number`.
 
         Raises:

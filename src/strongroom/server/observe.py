@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
 
-from strongroom.server import metrics
+from strongroom.server import lines, metrics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -110,6 +110,8 @@ class Reporter:
 
     log: structlog.typing.FilteringBoundLogger
     metrics: metrics.Metrics
+    _requests: lines.Requests | None = None
+    """Writes the lines of requests; None where a person reads, whose log is not JSON."""
     _open: dict[str, Exchange] = field(default_factory=dict)
 
     def begin(self, request_id: str, method: str, peer: str) -> Exchange:
@@ -167,6 +169,9 @@ class Reporter:
             exchange.bytes_in,
             exchange.bytes_out,
         )
+        if self._requests is not None:
+            self._requests.write(exchange, duration_s)
+            return
         said = {
             "request_id": exchange.request_id,
             "method": exchange.method,
@@ -197,11 +202,13 @@ def reporter(
         shared: directory of the metrics that workers share.
     """
     stream = sys.stderr if stream is None else stream
+    sink = lines.Sink(stream)
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer(_to_json)
+    requests: lines.Requests | None = lines.Requests(sink, worker=worker)
     if stream.isatty():
-        renderer = structlog.dev.ConsoleRenderer()
+        renderer, requests = structlog.dev.ConsoleRenderer(), None
     log = structlog.wrap_logger(
-        structlog.WriteLogger(stream),
+        sink,
         processors=[
             keep_listed_fields,
             structlog.processors.add_log_level,
@@ -213,7 +220,7 @@ def reporter(
     )
     if worker is not None:
         log = log.bind(worker=worker)
-    return Reporter(log, metrics.Metrics(shared))
+    return Reporter(log, metrics.Metrics(shared), requests)
 
 
 def _to_json(event: Any, **_options: Any) -> str:

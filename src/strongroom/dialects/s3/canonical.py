@@ -15,12 +15,12 @@ Header: Transferring Payload in a Single Chunk", Task 1.
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from strongroom.wire import message
 
@@ -32,14 +32,16 @@ REDACTED = (
 """Beginnings of names, so that the MD5 of a key goes with the key."""
 
 _BLOT = b"(redacted)"
-_PLAIN_PATH = re.compile(rb"[A-Za-z0-9._~/-]*")
-_PLAIN_VALUE = re.compile(rb"[A-Za-z0-9._~-]*")
-_SPACES = re.compile(rb"[ \t]{2,}|\t")
+_PLAIN: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+"""What is never encoded; a path may have slashes, too."""
+_PLAIN_IN_PATH: Final = _PLAIN + b"/"
+_REMEMBERED: Final = 256
+"""Lists of signed headers: a client sends the same few again and again."""
 
 
 def request(
     request: message.Request,
-    signed_headers: Sequence[str],
+    signed_headers: tuple[str, ...],
     payload_hash: str,
     *,
     redacted: bool = False,
@@ -53,18 +55,18 @@ def request(
         redacted: make the form that may be shown.
     """
     path = request.raw_path
-    if _PLAIN_PATH.fullmatch(path) is None:
+    if path.translate(None, _PLAIN_IN_PATH):
         path = quote_from_bytes(unquote_to_bytes(path), safe="/~").encode()
     lines = [
         request.method.encode("latin-1"),
         path,
         _query(request.raw_query, redacted=redacted),
     ]
-    for name in signed_headers:
-        raw_name = name.encode("latin-1")
-        secret = redacted and name.startswith(REDACTED)
+    raw_names, all_names = _raw(signed_headers)
+    for raw_name in raw_names:
+        secret = redacted and raw_name.decode("latin-1").startswith(REDACTED)
         lines.append(raw_name + b":" + (_BLOT if secret else _value(request, raw_name)))
-    lines += [b"", ";".join(signed_headers).encode("latin-1"), payload_hash.encode("latin-1")]
+    lines += [b"", all_names, payload_hash.encode("latin-1")]
     return b"\n".join(lines)
 
 
@@ -81,6 +83,13 @@ def decode(raw: bytes) -> bytes:
     return unquote_to_bytes(raw.replace(b"+", b" "))
 
 
+@functools.lru_cache(_REMEMBERED)
+def _raw(signed_headers: tuple[str, ...]) -> tuple[tuple[bytes, ...], bytes]:
+    """Return the names as bytes, and the line of all of them."""
+    raw_names = tuple(name.encode("latin-1") for name in signed_headers)
+    return raw_names, b";".join(raw_names)
+
+
 def _value(request: message.Request, name: bytes) -> bytes:
     """Return a header's value: trimmed, runs of blanks made one, repetitions joined.
 
@@ -90,7 +99,7 @@ def _value(request: message.Request, name: bytes) -> bytes:
     if b"," in value:
         # Each repetition is trimmed for itself, so they are gathered anew.
         value = b",".join(v.strip() for n, v in request.headers if n == name)
-    if _SPACES.search(value) is not None:
+    if b"  " in value or b"\t" in value:
         value = b" ".join(value.split())
     return value.strip()
 
@@ -111,6 +120,6 @@ def _query(raw_query: bytes, *, redacted: bool) -> bytes:
 
 
 def _encode_anew(raw: bytes) -> bytes:
-    if _PLAIN_VALUE.fullmatch(raw) is not None:
+    if not raw.translate(None, _PLAIN):
         return raw
     return quote_from_bytes(decode(raw), safe="~").encode()

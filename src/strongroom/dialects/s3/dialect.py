@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from dataclasses import dataclass
+import secrets
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from strongroom import errors
 from strongroom.access import identities
@@ -44,8 +44,7 @@ _OF_THE_OBJECT: Final = frozenset({"CompleteMultipartUpload"})
 _READS: Final = frozenset({"GetObject", "HeadObject"})
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(NamedTuple):
     """A verified signature, or the lack of one.
 
     Attributes:
@@ -81,7 +80,7 @@ class S3:
         self._routes = routes.Routes(source)
         self._people = people
         self._region = region
-        self._domains = domains
+        self._domains = tuple(domains)
         self._clock_ms = clock_ms
         self._version_2 = version_2
         self._signing_keys = signing.SigningKeys()
@@ -106,9 +105,16 @@ class S3:
         address = routes.address(request, self._domains)
         query = routes.parse_query(request.raw_query)
         name = self._routes.find(request, address, query)
-        version_id = next((value for key, value in query if key == "versionId" and value), None)
+        version_id: str | None = None
+        if query:
+            version_id = next((value for key, value in query if key == "versionId" and value), None)
         return pipeline.Routed(
-            name, self._handlers.get(name), address.bucket, address.key, query, version_id
+            name,
+            self._handlers.get(name),
+            address.bucket,
+            address.key,
+            query,
+            version_id,
         )
 
     async def unfold(
@@ -357,7 +363,7 @@ class S3:
 
         Source: S3 user guide, "Verifying bucket ownership with bucket owner condition".
         """
-        found = []
+        found: list[tuple[str, str]] = []
         if "ExpectedBucketOwner" in params and "Bucket" in params:
             found.append((params["Bucket"], params["ExpectedBucketOwner"]))
         if "ExpectedSourceBucketOwner" in params and "CopySource" in params:
@@ -494,13 +500,18 @@ def _check_document(
                 raise errors.DigestMismatch(algorithm, announced[algorithm], digest)
 
 
+_HOST: Final = base64.b64encode(secrets.token_bytes(36)).decode()
+"""The beginning of all second ids of this process: 48 characters."""
+
+
 def _host_id(request: message.Request) -> str:
     """Return a second id, of the length that clients expect to see; it says nothing more."""
-    return base64.b64encode(hashlib.sha384(request.request_id.encode()).digest()).decode()
+    return _HOST + request.request_id
 
 
 def _own_headers(request: message.Request) -> message.Headers:
+    request_id = request.request_id
     return [
-        (b"x-amz-request-id", request.request_id.encode()),
-        (b"x-amz-id-2", _host_id(request).encode()),
+        (b"x-amz-request-id", request_id.encode()),
+        (b"x-amz-id-2", (_HOST + request_id).encode()),
     ]

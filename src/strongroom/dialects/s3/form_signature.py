@@ -175,7 +175,7 @@ def verify(
             refusal.fields["Region"] = region
             raise refusal
         key = keys.derive(claim, signing.raw(secret))
-        computed = hmac.digest(key, raw_policy, "sha256").hex().encode()
+        computed = key.digest(raw_policy).hex().encode()
     if not hmac.compare_digest(computed, claim.signature.encode("utf-8", "surrogateescape")):
         raise signing.mismatch(
             claim.access_key,

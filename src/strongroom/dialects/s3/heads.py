@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 from strongroom.dialects.operation import Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from strongroom.wire import message
 
 MAX_HEADER_BYTES: Final = 8192
@@ -34,19 +36,19 @@ def check(request: message.Request) -> None:
     Raises:
         Refused: naming the limit, or the header.
     """
-    size = sum(len(name) + len(value) for name, value in request.headers)
+    names, values = zip(*request.headers, strict=True) if request.headers else ((), ())
+    size = sum(map(len, names)) + sum(map(len, values))
     if size > MAX_HEADER_BYTES:
         raise Refused("RequestHeaderSectionTooLarge", MaxSizeAllowed=str(MAX_HEADER_BYTES))
     if len(request.raw_path) + len(request.raw_query) > MAX_TARGET_BYTES:
         raise Refused("InvalidURI", f"The URI is longer than {MAX_TARGET_BYTES} bytes.")
     if not request.header(b"host"):
         raise Refused("InvalidRequest", "Missing required header for this request: Host")
-    names = [name for name, _ in request.headers]
     if len(names) != len(set(names)):
         _check_repeated(names)
 
 
-def _check_repeated(names: list[bytes]) -> None:
+def _check_repeated(names: Sequence[bytes]) -> None:
     """Refuse a header that comes twice and has one value: which of them is meant is a guess.
 
     Two parties that guess differently can be played off against each other.

@@ -7,8 +7,9 @@ the model, most specific first, so it knows all of S3's operations, served or no
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from strongroom.dialects.operation import Refused
@@ -22,12 +23,14 @@ MAX_KEY_BYTES = 1024
 """Source: S3 user guide, "Naming Amazon S3 objects"."""
 
 _COPY_SOURCE = "x-amz-copy-source"
+_RAW_COPY_SOURCE: Final = _COPY_SOURCE.encode()
+_REMEMBERED: Final = 256
+"""Hosts: clients of a store know it under few names."""
 _NEVER: frozenset[str] = frozenset({"ListDirectoryBuckets", "WriteGetObjectResponse"})
 """Operations that AWS tells apart by host name; here they would hide others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """Where a request points.
 
     Attributes:
@@ -84,6 +87,12 @@ class Routes:
         for candidates in table.values():
             candidates.sort(key=lambda c: -(len(c.static) + len(c.query) + c.copies))
         self._table = {place: tuple(candidates) for place, candidates in table.items()}
+        # Most requests have no query; for them the table is asked beforehand.
+        self._plain = {
+            (*place, copies): next((c.name for c in found if c.fits({}, copies=copies)), None)
+            for place, found in self._table.items()
+            for copies in (False, True)
+        }
 
     def find(
         self, request: message.Request, where: Address, query: Sequence[tuple[str, str]]
@@ -93,11 +102,15 @@ class Routes:
         Raises:
             Refused: no operation has this method here, or this query.
         """
+        path = _path_of(where)
+        copies = request.header(_RAW_COPY_SOURCE) is not None
+        if not query:
+            plain = self._plain.get((request.method, path, copies))
+            if plain is not None:
+                return plain
         given = dict(query)
-        copies = request.header(_COPY_SOURCE.encode()) is not None or any(
-            name.lower() == _COPY_SOURCE for name in given
-        )
-        for candidate in self._table.get((request.method, _path_of(where)), ()):
+        copies = copies or any(name.lower() == _COPY_SOURCE for name in given)
+        for candidate in self._table.get((request.method, path), ()):
             if candidate.fits(given, copies=copies):
                 strange = (given.keys() & self._telling) - candidate.known
                 if strange:
@@ -146,11 +159,12 @@ def address(request: message.Request, domains: Iterable[str]) -> Address:
     Raises:
         Refused: the path is not UTF-8, or the key is too long.
     """
+    raw_path = request.raw_path
     try:
-        path = unquote_to_bytes(request.raw_path).decode("utf-8")
+        path = (unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path).decode("utf-8")
     except UnicodeDecodeError as error:
         raise Refused("InvalidURI") from error
-    bucket = bucket_of_host(request.header(b"host") or b"", domains)
+    bucket = bucket_of_host(request.header(b"host") or b"", tuple(domains))
     if bucket is not None:
         key = path[1:]
     else:
@@ -165,7 +179,8 @@ def address(request: message.Request, domains: Iterable[str]) -> Address:
     return Address(bucket, key or None)
 
 
-def bucket_of_host(host: bytes, domains: Iterable[str]) -> str | None:
+@functools.lru_cache(_REMEMBERED)
+def bucket_of_host(host: bytes, domains: tuple[str, ...]) -> str | None:
     """Return the bucket that a Host header names; None if it names the server."""
     name = host.decode("latin-1").lower()
     if name.startswith("["):

@@ -11,24 +11,29 @@ errors as S3 answers them.
 from __future__ import annotations
 
 import enum
+import functools
 import hashlib
 import hmac
 import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from strongroom.dialects.operation import Refused
 from strongroom.dialects.s3 import canonical, signing
 from strongroom.wire import scalars
 
 if TYPE_CHECKING:
+    from strongroom.crypto import mac
     from strongroom.crypto.secret import SecretKey
     from strongroom.wire import message
 
 MAX_EXPIRES_S = 7 * 24 * 3600
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 
+_THREE_COMPONENTS: Final = (
+    "the authorization header requires three components: Credential, SignedHeaders, and Signature."
+)
 _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 _PARAMETERS = (
     "X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "X-Amz-Date",
@@ -41,6 +46,8 @@ _CUSTOMER_KEY = (
     "x-amz-server-side-encryption-customer-key-md5",
 )
 _HEX_256 = re.compile(r"[0-9a-fA-F]{64}")
+_REMEMBERED: Final = 256
+"""Beginnings of headers: until its day ends, a client sends the same one."""
 
 
 class Payload(enum.Enum):
@@ -115,7 +122,7 @@ class Verified:
     claim: Claim
     payload: Payload
     body_sha256: bytes | None
-    _signing_key: bytes = field(repr=False)
+    _signing_key: mac.Keyed = field(repr=False)
 
     def chunk_verifier(self) -> ChunkVerifier:
         """Return what checks the chunks of a body with signed chunks."""
@@ -127,7 +134,7 @@ class Verified:
 class ChunkVerifier:
     """Checks a chain of chunk signatures; `wire.chunked` says when which is called."""
 
-    def __init__(self, claim: Claim, signing_key: bytes) -> None:
+    def __init__(self, claim: Claim, signing_key: mac.Keyed) -> None:
         self._claim = claim
         self._key = signing_key
         self._previous = claim.signature
@@ -159,7 +166,7 @@ class ChunkVerifier:
     def _check(self, kind: str, digests: str, signature: bytes) -> None:
         claim = self._claim
         to_sign = f"{kind}\n{claim.timestamp}\n{claim.scope}\n{self._previous}\n{digests}"
-        computed = hmac.digest(self._key, to_sign.encode(), "sha256").hex()
+        computed = self._key.digest(to_sign.encode()).hex()
         if not hmac.compare_digest(computed.encode(), signature):
             raise _mismatch(claim, to_sign, signature.decode("latin-1"), None)
         self._previous = computed
@@ -216,7 +223,7 @@ def verify(
     signing_key = keys.derive(claim, signing.raw(secret))
     form = canonical.request(request, claim.signed_headers, claim.payload_hash)
     to_sign = _string_to_sign(claim, form)
-    computed = hmac.digest(signing_key, to_sign.encode(), "sha256").hex()
+    computed = signing_key.digest(to_sign.encode()).hex()
     if not hmac.compare_digest(computed.encode(), claim.signature.encode()):
         shown = canonical.request(request, claim.signed_headers, claim.payload_hash, redacted=True)
         raise _mismatch(claim, to_sign, claim.signature, shown)
@@ -256,30 +263,25 @@ def _header_claim(request: message.Request, header: str, body: bytes | None) -> 
         raise Refused(
             "InvalidArgument", "Unsupported Authorization Type", ArgumentName="Authorization"
         )
-    found: dict[str, str] = {}
-    for component in rest.split(","):
-        name, equals, value = component.strip().partition("=")
-        if not equals or name in found:
+    # Clients put the signature last, and all before it is the same the whole day.
+    before, comma, last = rest.rpartition(",")
+    name, equals, signature = last.strip().partition("=")
+    if comma and equals and name == "Signature":
+        scope, names, another = _components(before)
+        if another is not None:
             raise _bad_header("the authorization component is malformed.")
-        found[name] = value.strip()
-    try:
-        credential, names, signature = (
-            found["Credential"], found["SignedHeaders"], found["Signature"],
-        )  # fmt: skip
-    except KeyError as error:
-        raise _bad_header(
-            "the authorization header requires three components: "
-            "Credential, SignedHeaders, and Signature."
-        ) from error
-    scope = signing.read_credential(credential)
-    if scope is None:
-        raise _bad_header(f'the Credential is mal-formed; expecting "{signing.CREDENTIAL_FORM}".')
+        signature = signature.strip()
+    else:
+        scope, names, found = _components(rest)
+        if found is None:
+            raise _bad_header(_THREE_COMPONENTS)
+        signature = found
     date_text, timestamp, signed_at = _header_date(request)
     payload, payload_hash = _header_payload(request, body)
     token = request.header(b"x-amz-security-token")
     result = Claim(
         *scope,
-        signed_headers=_header_names(names),
+        signed_headers=names,
         signature=signature,
         signed_at=signed_at,
         timestamp=timestamp,
@@ -295,6 +297,29 @@ def _header_claim(request: message.Request, header: str, body: bytes | None) -> 
             f'X-Amz-Date: "{timestamp[:8]}".'
         )
     return result
+
+
+@functools.lru_cache(_REMEMBERED)
+def _components(text: str) -> tuple[signing.Credential, tuple[str, ...], str | None]:
+    """Read the components of an Authorization header; the signature may be missing.
+
+    Raises:
+        Refused: another is missing, or one does not parse.
+    """
+    found: dict[str, str] = {}
+    for component in text.split(","):
+        name, equals, value = component.strip().partition("=")
+        if not equals or name in found:
+            raise _bad_header("the authorization component is malformed.")
+        found[name] = value.strip()
+    try:
+        credential, names = found["Credential"], found["SignedHeaders"]
+    except KeyError as error:
+        raise _bad_header(_THREE_COMPONENTS) from error
+    scope = signing.read_credential(credential)
+    if scope is None:
+        raise _bad_header(f'the Credential is mal-formed; expecting "{signing.CREDENTIAL_FORM}".')
+    return scope, _header_names(names), found.get("Signature")
 
 
 def _query_claim(request: message.Request, parameters: dict[str, str]) -> Claim:
@@ -459,10 +484,11 @@ def _check_signed_headers(claim: Claim, request: message.Request) -> None:
     """
     signed = claim.signed_headers
     missing = [] if "host" in signed else ["host"]
+    wanted = _wanted(signed)
     for raw_name, _ in request.headers:
-        if raw_name.startswith(b"x-amz-"):
+        if raw_name not in wanted and raw_name.startswith(b"x-amz-"):
             name = raw_name.decode("latin-1")
-            if name not in signed and name not in missing:
+            if name not in missing:
                 missing.append(name)
     if claim.expires_s is not None and (
         _CUSTOMER_ALGORITHM in signed or _names_algorithm(request.raw_query)
@@ -474,6 +500,11 @@ def _check_signed_headers(claim: Claim, request: message.Request) -> None:
             "There were headers present in the request which were not signed",
             HeadersNotSigned=", ".join(missing),
         )
+
+
+@functools.lru_cache(_REMEMBERED)
+def _wanted(signed_headers: tuple[str, ...]) -> frozenset[bytes]:
+    return frozenset(name.encode("latin-1") for name in signed_headers)
 
 
 def _names_algorithm(raw_query: bytes) -> bool:

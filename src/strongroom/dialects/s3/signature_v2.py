@@ -35,6 +35,7 @@ MAX_EXPIRES: Final = timedelta(days=7)
 """Ours, as long as a URL of version 4 may live: AWS sets no limit."""
 
 _PARAMETERS: Final = ("AWSAccessKeyId", "Signature", "Expires")
+_MECHANISM: Final = signing.VERSION_2.encode()
 _NEWER: Final = frozenset({"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature"})
 _DIGITS: Final = 12
 _BEFORE_TIME: Final = datetime(1969, 1, 1, tzinfo=UTC)
@@ -85,6 +86,9 @@ def claim(request: message.Request) -> Claim | None:
     Raises:
         Refused: it is signed in part or twice, or one of the parameters comes twice.
     """
+    authorization = request.header(b"authorization") or b""
+    if not request.raw_query and authorization.strip().partition(b" ")[0] != _MECHANISM:
+        return None
     found: dict[str, str] = {}
     newer = False
     token = request.header(b"x-amz-security-token")
@@ -98,7 +102,7 @@ def claim(request: message.Request) -> Claim | None:
             token = canonical.decode(raw_value)
         newer = newer or name in _NEWER
     session_token = None if token is None else token.decode("latin-1")
-    header = (request.header(b"authorization") or b"").decode("latin-1").strip()
+    header = authorization.decode("latin-1").strip()
     by_header = header.partition(" ")[0] == signing.VERSION_2
     by_url = "Signature" in found or "AWSAccessKeyId" in found
     if not by_header and not by_url:
@@ -283,7 +287,7 @@ def _resource(request: message.Request, domains: Iterable[str]) -> bytes:
         Refused: a parameter's value holds what reads as another parameter when signed.
     """
     path = request.raw_path
-    bucket = routes.bucket_of_host(request.header(b"host") or b"", domains)
+    bucket = routes.bucket_of_host(request.header(b"host") or b"", tuple(domains))
     if bucket is not None:
         path = b"/" + bucket.encode("latin-1") + path
     signed = []

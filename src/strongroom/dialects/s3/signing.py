@@ -6,12 +6,13 @@ texts of errors as S3 answers them.
 
 from __future__ import annotations
 
+import functools
 import hmac
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from strongroom.crypto import mac
 from strongroom.dialects.operation import Refused
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ NO_MECHANISM = (
 CREDENTIAL_FORM = "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request"
 
 _AMZ_DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
+_REMEMBERED: Final = 256
+"""Times: all requests of a second have the same one."""
 
 
 HEADER: Final = "REST-HEADER"
@@ -33,8 +36,7 @@ FORM: Final = "POST"
 VERSION_2: Final = "AWS"
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(NamedTuple):
     """How a request was signed, in the words that policies have for it.
 
     Source: Service Authorization Reference, "Condition keys for Amazon S3", of
@@ -84,20 +86,20 @@ class SigningKeys:
 
     def __init__(self, size: int = 256) -> None:
         self._size = size
-        self._known: dict[tuple[str, str, str, str], tuple[bytes, bytes]] = {}
+        self._known: dict[tuple[str, str, str, str], tuple[bytes, mac.Keyed]] = {}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self._known)} of {self._size})"
 
-    def derive(self, claim: Scoped, secret: bytes) -> bytes:
+    def derive(self, claim: Scoped, secret: bytes) -> mac.Keyed:
         """Return the signing key for a claim's scope."""
         name = (claim.access_key, claim.date, claim.region, claim.service)
         found = self._known.pop(name, None)
         if found is None or not hmac.compare_digest(found[0], secret):
             key = b"AWS4" + secret
             for part in (claim.date, claim.region, claim.service, "aws4_request"):
-                key = hmac.digest(key, part.encode(), "sha256")
-            found = (secret, key)
+                key = mac.once(key, part.encode())
+            found = (secret, mac.Keyed(key))
             if len(self._known) >= self._size:
                 del self._known[next(iter(self._known))]
         self._known[name] = found
@@ -112,7 +114,10 @@ def raw(secret: SecretKey | str) -> bytes:
 _EVERYWHERE = frozenset({"iam", "sts"})
 
 
-def read_credential(text: str) -> tuple[str, str, str, str] | None:
+Credential = tuple[str, str, str, str]
+
+
+def read_credential(text: str) -> Credential | None:
     """Return access key, date, region and service, or None.
 
     The region may be empty where the service has none of its own: some clients leave it so.
@@ -126,6 +131,7 @@ def read_credential(text: str) -> tuple[str, str, str, str] | None:
     return access_key, date, region, service
 
 
+@functools.lru_cache(_REMEMBERED)
 def read_amz_date(text: str) -> datetime | None:
     """Return a time in the form `YYYYMMDDTHHMMSSZ`, or None."""
     if _AMZ_DATE.fullmatch(text) is None:
