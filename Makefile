@@ -32,7 +32,7 @@ ORDEAL := PYTHONPATH=tests/crash $(BIN)/python -m ordeal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve crash faults power tamper load conformance fuzz bench test lint format types contracts tests docs models vectors clean
+.PHONY: help serve crash faults power tamper drill load conformance fuzz bench test lint format types contracts tests docs models vectors clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ power: $(VENV)/test.stamp ## cut the power in a trace of strace and check what w
 
 tamper: $(VENV)/test.stamp ## change stored bytes and rows and check what is served (CASES=2000)
 	$(ORDEAL).tamper --cases $(CASES) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+drill: $(VENV)/test.stamp ## a thief with valid credentials and a key of his own against a store (options: ARGS="--objects 1000")
+	$(BIN)/python tools/drills/ransomware.py $(ARGS)
 
 load: $(VENV)/test.stamp ## idle, slow and busy clients at once; a million keys; keys left in memory
 	$(ORDEAL).crowd $(ARGS)

@@ -34,6 +34,7 @@
     │   ├── PartKeyMissing
     │   ├── PartKeyMismatch
     │   ├── NotRewrappable
+    │   ├── KeyNotAllowed
     │   ├── MasterKeyTrouble
     │   └── KmsError
     │       ├── KmsKeyNotFound
@@ -311,6 +312,15 @@ class NotRewrappable(KeyTrouble):
     def __init__(self, mode: str) -> None:
         super().__init__(mode)
         self.mode = mode
+
+
+class KeyNotAllowed(KeyTrouble):
+    """The bucket takes writes under other customer keys than the one of this `fingerprint`."""
+
+    def __init__(self, bucket: str, fingerprint: bytes) -> None:
+        super().__init__(bucket, fingerprint)
+        self.bucket = bucket
+        self.fingerprint = fingerprint
 
 
 class MasterKeyTrouble(KeyTrouble):

@@ -9,7 +9,7 @@ import sqlite3
 import pytest
 
 from strongroom.store import catalog, records
-from strongroom.store.sqlite import connection, reads, schema, stacks, writes
+from strongroom.store.sqlite import connection, reads, schema, stacks, watching, writes
 
 MANY = 3000
 
@@ -36,12 +36,12 @@ def version(key, version_id):
 def put(conn, key, version_id):
     blob = records.NewBlob(f"{key}{version_id}".rjust(16).encode(), 1, "place")
     draft = records.Draft(version(key, version_id), b"envelope", b"body", b"marks", (blob,))
-    writes.put_version(conn, draft, catalog.no_guard)
+    writes.put_version(conn, draft, catalog.no_guard, watching.Watch(0))
 
 
 def mark(conn, key, version_id):
     marker = records.delete_marker("shelf", key, version_id, owner="owner", modified_ms=1)
-    writes.delete_object(conn, marker, catalog.no_guard)
+    writes.delete_object(conn, marker, catalog.no_guard, watching.Watch(0))
 
 
 def steps(conn, work, *args, **kwargs):
@@ -74,8 +74,12 @@ def costs(conn):
     for name, work in {
         "put": lambda: put(conn, "k", "next"),
         "delete": lambda: mark(conn, "k", "marker"),
-        "undelete": lambda: writes.delete_version(conn, "shelf", "k", catalog.no_guard, "marker"),
-        "delete one": lambda: writes.delete_version(conn, "shelf", "k", catalog.no_guard, "first"),
+        "undelete": lambda: writes.delete_version(
+            conn, "shelf", "k", catalog.no_guard, "marker", watching.Watch(0)
+        ),
+        "delete one": lambda: writes.delete_version(
+            conn, "shelf", "k", catalog.no_guard, "first", watching.Watch(0)
+        ),
         "set marks": lambda: writes.set_marks(conn, version("k", "next"), b"others"),
     }.items():
         found[name] = steps(conn, lambda _conn, work=work: work())

@@ -1,9 +1,7 @@
-"""`strongroom admin`: users and access keys, on the data directory, beside a running server or without one."""
+"""`strongroom admin`: users, access keys and guards, on the data directory, beside a running server or without one."""
 
 from __future__ import annotations
 
-import asyncio
-import datetime as dt
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -11,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from strongroom.access import identities
-from strongroom.cli import failures, serving
-from strongroom.server import home, settings
+from strongroom.cli import administering, failures, guarding, serving
+from strongroom.server import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from strongroom.server import app
     from strongroom.store import records
 
@@ -28,6 +24,10 @@ _PROMPT = "-"
 @click.group()
 def admin() -> None:
     """Administer a store: works on its data directory, also while the server runs."""
+
+
+admin.add_command(guarding.bucket)
+admin.add_command(guarding.restore)
 
 
 @admin.group()
@@ -72,7 +72,7 @@ def add(
             }
             _tell_made(table, added.name, as_json=as_json)
 
-        _administer(options, run)
+        administering.administer(options, run)
 
 
 @user.command("list")
@@ -86,7 +86,7 @@ def list_users(*, as_json: bool, **options: Any) -> None:
         _list([_described(found) for found in await store.users()], as_json=as_json)
 
     with failures.told():
-        _administer(options, run)
+        administering.administer(options, run)
 
 
 @user.command("remove")
@@ -100,12 +100,18 @@ def remove(name: str, **options: Any) -> None:
         await store.remove_user(name)
 
     with failures.told():
-        _administer(options, run)
+        administering.administer(options, run)
 
 
 @admin.group()
 def key() -> None:
-    """Access keys: of a user (`alice`), or of a user of its account (`alice/backup`)."""
+    """Access keys: of a user (`alice`), or of a user of its account (`alice/backup`).
+
+    And what a customer key guards.
+    """
+
+
+key.add_command(guarding.objects)
 
 
 @key.command("list")
@@ -121,14 +127,14 @@ def list_keys(who: str, *, as_json: bool, **options: Any) -> None:
             {
                 "access_key": found.access_key,
                 "status": "active" if found.is_active else "inactive",
-                "created": _moment(found.created_ms),
+                "created": administering.moment(found.created_ms),
             }
             for found in await store.keys_of(who)
         ]
         _list(tables, as_json=as_json)
 
     with failures.told():
-        _administer(options, run)
+        administering.administer(options, run)
 
 
 @key.command("add")
@@ -145,7 +151,7 @@ def add_key(who: str, *, as_json: bool, **options: Any) -> None:
         _tell_made(table, f"a key of {who}", as_json=as_json)
 
     with failures.told():
-        _administer(options, run)
+        administering.administer(options, run)
 
 
 @key.command("disable")
@@ -171,7 +177,7 @@ def _set_active(access_key: str, options: dict[str, Any], *, active: bool) -> No
         await store.set_key_active(access_key, active=active)
 
     with failures.told():
-        _administer(options, run)
+        administering.administer(options, run)
 
 
 @key.command("remove")
@@ -185,7 +191,7 @@ def remove_key(access_key: str, **options: Any) -> None:
         await store.remove_key(access_key)
 
     with failures.told():
-        _administer(options, run)
+        administering.administer(options, run)
 
 
 def _list(tables: list[dict[str, str]], *, as_json: bool) -> None:
@@ -206,26 +212,10 @@ def _tell_made(table: dict[str, str], what: str, *, as_json: bool) -> None:
         click.echo(f"secret key  {table['secret_key']}")
 
 
-def _administer(options: dict[str, Any], run: Callable[[app.Admin], Awaitable[None]]) -> None:
-    chosen = home.inspected(settings.load(options, os.environ))
-    from strongroom.server import build  # noqa: PLC0415 - after the options are known to be good
-
-    async def opened() -> None:
-        async with build.open_admin(chosen) as store:
-            await run(store)
-
-    asyncio.run(opened())
-
-
 def _described(found: records.User) -> dict[str, str]:
     return {
         "name": found.name,
         "user_id": found.user_id,
         "account_id": identities.account_of(found.user_id),
-        "created": _moment(found.created_ms),
+        "created": administering.moment(found.created_ms),
     }
-
-
-def _moment(milliseconds: int) -> str:
-    moment = dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC)
-    return moment.isoformat(timespec="milliseconds")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from strongroom.cli import failures, keysources, rotating, serving
+from strongroom.cli import failures, guarding, keysources, rotating, serving
 from strongroom.crypto import passphrase, secret
 from strongroom.server import files, home, settings
 
@@ -176,8 +176,8 @@ def fingerprint(source: str, *, as_json: bool, **options: Any) -> None:
 
     It tells keys apart and nothing else; it is made with the store's master key,
     so that another store has another one for the same key. Works on the data
-    directory, also while the server runs. This release keeps no fingerprints
-    beside objects: compare them with your own notes.
+    directory, also while the server runs. `strongroom keys objects` lists what
+    a key guards, by its fingerprint.
     """
     with failures.told():
         chosen = home.inspected(settings.load(options, os.environ))
@@ -193,6 +193,7 @@ def fingerprint(source: str, *, as_json: bool, **options: Any) -> None:
 
 
 keys.add_command(rotating.rotate)
+keys.add_command(guarding.objects)
 
 
 def _deliver(

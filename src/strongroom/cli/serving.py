@@ -140,9 +140,15 @@ config_option = click.option(
 )
 @click.option("--audit-log", metavar="FILE", hidden=True)
 @click.option(
+    "--guard-default",
+    metavar="DAYS",
+    help="For how long new buckets keep what a foreign key overwrites, and whatever is deleted."
+    " [env: STRONGROOM_GUARD_DEFAULT; default: off]",
+)
+@click.option(
     "--fingerprints",
     metavar="on|off",
-    help="off keeps no fingerprints of customer keys; this release keeps none in any case."
+    help="off keeps no fingerprints of customer keys beside what they guard."
     " [env: STRONGROOM_FINGERPRINTS; default: on]",
 )
 @config_option

@@ -94,6 +94,23 @@ class Marks:
         )
 
 
+def unverified_note(data: bytes, name: str) -> str:
+    """Return a note of stored marks; empty if there is none. Nobody has vouched for it.
+
+    For whoever puts a row together again, without the key that would tell.
+
+    Raises:
+        NotAuthentic: nothing prints to this.
+    """
+    clear, _ = encoding.decode(derive.Label.MARKS, data[len(MARKS_MAGIC) :], 2)
+    fields = encoding.decode(
+        derive.Label.MARKS_CLEAR, clear, _CLEAR_FIELDS.get(data[: len(MARKS_MAGIC)], 0)
+    )
+    if len(fields) <= _AT_NOTES:
+        return ""
+    return _texts(derive.Label.NOTES, fields[_AT_NOTES]).get(name, "")
+
+
 def _texts(label: bytes, data: bytes) -> dict[str, str]:
     pairs = encoding.pairs(encoding.decode(label, data))
     return {name: encoding.text(value) for name, value in pairs.items()}

@@ -26,7 +26,7 @@ _NO_SALT = bytes(32)
 class Master:
     """The master key, and what it may be used for."""
 
-    __slots__ = ("_prk",)
+    __slots__ = ("_fingerprint_key", "_prk")
 
     def __init__(self, key: secret.SecretKey) -> None:
         if len(key) != MASTER_KEY_BYTES:
@@ -34,6 +34,7 @@ class Master:
                 f"The master key has {len(key)} bytes and must have {MASTER_KEY_BYTES}."
             )
         self._prk = derive.extract(_NO_SALT, key)
+        self._fingerprint_key = derive.expand(self._prk, derive.Label.FINGERPRINT)
 
     def check_value(self) -> bytes:
         """Return 32 bytes that tell one master key from another and nothing else."""
@@ -44,9 +45,8 @@ class Master:
 
         Source: docs/formats/sealed-object.md, section 8.
         """
-        key = derive.expand(self._prk, derive.Label.FINGERPRINT)
         text = encoding.encode(derive.Label.FINGERPRINT, customer.reveal())
-        return hmac.digest(key.reveal(), text, "sha256")[:FINGERPRINT_BYTES]
+        return hmac.digest(self._fingerprint_key.reveal(), text, "sha256")[:FINGERPRINT_BYTES]
 
     def wrap_store_key(
         self, number: int, key: secret.SecretKey, random_bytes: Callable[[int], bytes]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from strongroom.crypto import secret
+    from strongroom.server import guards
     from strongroom.store import records
     from strongroom.wire import message
 
@@ -121,6 +122,11 @@ class Admin(Protocol):
         Raises:
             NoSuchEntity: there is none.
         """
+        ...
+
+    @property
+    def guards(self) -> guards.Guards:
+        """What is set against foreign keys."""
         ...
 
     def fingerprint(self, key: secret.SecretKey) -> bytes:

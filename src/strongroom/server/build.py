@@ -21,7 +21,16 @@ from strongroom.dialects.iam import service as iam
 from strongroom.dialects.s3 import cors, protocol, services
 from strongroom.dialects.s3 import dialect as s3_dialect
 from strongroom.keyring import kms, kms_sources, master, masters, sources
-from strongroom.server import application, background, files, home, key_masters, key_service
+from strongroom.server import (
+    alarms,
+    application,
+    background,
+    files,
+    guards,
+    home,
+    key_masters,
+    key_service,
+)
 from strongroom.server import settings as configuration
 from strongroom.service import (
     buckets,
@@ -66,6 +75,8 @@ COLLECTION_NAME = "collection.lock"
 """Held by whoever copies the store, so that nothing is removed meanwhile."""
 
 PURGE_INTERVAL_S = 3600.0
+LET_GO_INTERVAL_S = 600.0
+"""How much longer than it must the guard of a bucket keeps what it keeps."""
 TEND_KEYS_INTERVAL_S = 600.0
 """How late a KMS key is rotated or deleted at most; both are due on a day, not a minute."""
 LIFECYCLE_INTERVAL_S = 3600.0
@@ -162,12 +173,14 @@ async def build(
             region=settings.region,
             domains=("localhost", *((settings.domain,) if settings.domain else ())),
             block_sse_c=settings.sse_c_default == "block",
+            fingerprints=settings.fingerprints,
             signature_v2=settings.signature_v2 == "allow",
             new_buckets=services.NewBuckets(
                 ownership=decision.Ownership.WRITER
                 if settings.acl_default == "allow"
                 else decision.Ownership.ENFORCED,
                 blocks_public=settings.public_access_default == "block",
+                keep_ms=settings.guard_default * guards.DAY_MS,
             ),
             collect_grace_ms=SHARED_GRACE_MS if settings.workers > 1 else 0,
             may_collect=turn.take if settings.workers > 1 else lambda: True,
@@ -182,6 +195,7 @@ async def build(
         lying.close()
         raise
     reporter.metrics.usage = opened.usage
+    opened.alarm = alarms.Alarms(reporter)
     collector = core.collector
     collect = background.Job("collect", COLLECT_INTERVAL_S, collector.collect)
     purge = background.Job("purge", PURGE_INTERVAL_S, collector.purge)
@@ -189,7 +203,8 @@ async def build(
     # Where days are short, an hour would be too late.
     share = settings.lifecycle_day_s / configuration.DAY_S
     expire = background.Job("lifecycle", max(1.0, LIFECYCLE_BEAT_S * share), core.expirer.run)
-    jobs = [collect, purge, tend, expire]
+    let_go = background.Job("let-go", LET_GO_INTERVAL_S, collector.let_go)
+    jobs = [collect, purge, tend, expire, let_go]
     if isinstance(opened, sqlite_catalog.SqliteCatalog):
         keeping = mirroring.Mirroring(
             opened,
@@ -250,6 +265,7 @@ class Administration:
         self._people = people
         self._catalog = catalog
         self._keeper = keeper
+        self.guards = guards.Guards(catalog)
 
     async def add_user(
         self, name: str, access_key: str | None, secret_key: secret.SecretKey | None
@@ -348,6 +364,7 @@ async def assemble(
     region: str,
     domains: Sequence[str],
     block_sse_c: bool = False,
+    fingerprints: bool = True,
     signature_v2: bool = True,
     new_buckets: services.NewBuckets = services.NewBuckets(),  # noqa: B008 - frozen
     collect_grace_ms: int = 0,
@@ -371,6 +388,7 @@ async def assemble(
         region: the region that this store says it is in.
         domains: host names under which `BUCKET.NAME` names a bucket.
         block_sse_c: whether new buckets refuse customer keys.
+        fingerprints: whether those of customer keys are kept with what they guard.
         signature_v2: whether forms and presigned URLs may be signed as version 2 has it.
         new_buckets: how open they are.
         collect_grace_ms: how long doomed blobs are kept for other processes' readers.
@@ -427,7 +445,10 @@ async def assemble(
         permit=permit,
     )
     guard = encryption.Encryption(
-        store_keys, kms_sources.KmsKeys(keys, clock_ms=clock_ms), random_bytes=random_bytes
+        store_keys,
+        kms_sources.KmsKeys(keys, clock_ms=clock_ms),
+        random_bytes=random_bytes,
+        fingerprint=keeper.fingerprint if fingerprints else None,
     )
     carrier = transfer.Transfer(
         catalog, blobs, threads=threads, random_bytes=random_bytes, pins=pins
@@ -442,6 +463,7 @@ async def assemble(
         domains=domains,
         clock_ms=clock_ms,
         version_2=signature_v2,
+        fingerprint=keeper.fingerprint,
     )
     single = objects.Objects(
         catalog,
@@ -480,6 +502,7 @@ async def assemble(
         region=region,
         block_sse_c=block_sse_c,
         new_buckets=new_buckets,
+        fingerprint=keeper.fingerprint,
     )
     s3 = cors.Sharing(
         dialect,

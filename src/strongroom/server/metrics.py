@@ -79,6 +79,12 @@ class Metrics:
             ("job",),
             registry=self._registry,
         )
+        self._guarded = Counter(
+            "strongroom_guarded_versions",
+            "Versions that the guard of their bucket saw displaced, or hidden by a foreign key.",
+            ("reason", "foreign"),
+            registry=self._registry,
+        )
         self._usage_gauges = {
             name: Gauge(
                 f"strongroom_{name}",
@@ -129,6 +135,10 @@ class Metrics:
     def job_failed(self, job: str) -> None:
         """Count a failure of a background job."""
         self._job_failures.labels(job).inc()
+
+    def guarded(self, reason: str, *, foreign: bool) -> None:
+        """Count a version that the guard saw displaced, or hidden."""
+        self._guarded.labels(reason, "yes" if foreign else "no").inc()
 
     async def scrape(self) -> bytes:
         """Return Prometheus' text format, with the store's totals of this moment.

@@ -64,6 +64,15 @@ EVENTS: Mapping[str, frozenset[str]] = {
         ),
         "request.failed": ("request_id", "operation", *_FAILURE),
         "request.overloaded": ("in_flight", "peer"),
+        # What a foreign key wrote over; `was` and `by` are fingerprints, empty for other modes
+        "guard.foreign_key": (
+            "bucket",
+            "key",
+            "version_id",
+            "was",
+            "by",
+            "kept_until_ms",
+        ),
         # Work in the background
         "job.failed": ("job", *_FAILURE),
         "job.done": ("job", "duration_ms", "count"),

@@ -102,7 +102,10 @@ async def open_rotation(settings: configuration.Settings) -> AsyncIterator[Rotat
             clock_ms=clock_ms,
         )
         guard = encryption.Encryption(
-            store_keys, kms_sources.KmsKeys(keys, clock_ms=clock_ms), random_bytes=random_bytes
+            store_keys,
+            kms_sources.KmsKeys(keys, clock_ms=clock_ms),
+            random_bytes=random_bytes,
+            fingerprint=keeper.fingerprint if settings.fingerprints else None,
         )
         threads = futures.ThreadPoolExecutor(
             build.WORK_THREADS, thread_name_prefix="strongroom-work"

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 MASTER_KEY_BYTES = master.MASTER_KEY_BYTES
 MAX_KMS_CACHE_S = 3600
 """Longer than this, a key that was disabled at its master would go on for too long."""
+MAX_GUARD_DAYS = 3650
+"""Ten years: what is longer was meant in other units."""
 MAX_WORKERS = 256
 """More processes than this on one machine is a slip of the finger."""
 ACCESS_KEY_CHARACTERS = re.compile(r"[A-Za-z0-9._-]{3,128}")
@@ -78,6 +80,8 @@ class Settings:
         public_access_default: whether new buckets may be made public, likewise.
         lifecycle_day_s: seconds that rules of buckets take for a day; less than `DAY_S` for
             tests of rules alone.
+        fingerprints: whether those of customer keys are kept with what they guard.
+        guard_default: for how many days new buckets keep what foreign keys displace; 0 for none.
     """
 
     data_dir: Path = Path("strongroom-data")
@@ -99,6 +103,7 @@ class Settings:
     acl_default: str = "block"
     public_access_default: str = "block"
     fingerprints: bool = True
+    guard_default: int = 0
     root_access_key: str | None = None
     root_secret_key: secret.SecretKey | None = None
     master_key: secret.SecretKey | None = None
@@ -332,6 +337,14 @@ def _workers(value: Any) -> int:
     return value
 
 
+def _days(value: Any) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_GUARD_DAYS:
+        raise SettingsError(f"must be a number of days from 0 to {MAX_GUARD_DAYS}.")
+    return value
+
+
 def _domain(value: Any) -> str:
     text = _text(value).lower().removesuffix(".")
     if not _DOMAIN.fullmatch(text):
@@ -399,6 +412,7 @@ _ROWS: Sequence[_Row] = (
     _row("acl_default", _allow_or_block),
     _row("public_access_default", _allow_or_block),
     _row("fingerprints", _switch, may_be_off=False),
+    _row("guard_default", _days),
     _row("root_access_key", parse_access_key, keeps_empty=True),
     _row("root_secret_key", parse_secret_key, keeps_empty=True),
     _row("master_key", parse_master_key, keeps_empty=True),

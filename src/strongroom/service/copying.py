@@ -271,10 +271,11 @@ class Copying:
             modified_ms=self._clock_ms(),
             owner=target.owner,
             encoded_marks=self._encryption.seal_marks(
-                locked.binding, marks.Marks(tags, target.acl)
+                locked.binding, locked.noted(marks.Marks(tags, target.acl))
             ),
             shares=version,
             bucket_made_ms=target.bucket_made_ms,
+            fingerprint=locked.fingerprint,
             random_bytes=self._random_bytes,
         )
         guard = target.when.guard(target.bucket, target.key)

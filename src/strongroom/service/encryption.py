@@ -7,7 +7,7 @@ opens an object, zero-byte ones included; it decides before a blob is touched.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from strongroom import errors
 from strongroom.crypto import envelope as envelopes
@@ -17,8 +17,13 @@ from strongroom.keyring import kms_sources, sources
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from strongroom.crypto import secret
     from strongroom.keyring import kms
     from strongroom.store import records
+
+
+FINGERPRINT_NOTE: Final = "fingerprint"
+"""The note among a version's marks that vouches for the fingerprint in its row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class Locked:
     """A fresh data key, wrapped for an object that is about to be written.
 
     `outer_key` is a second one, wrapped among the key fields, for a body that is to be
-    sealed twice.
+    sealed twice. `fingerprint` is what is kept of a customer's key.
     """
 
     binding: envelopes.Binding
@@ -54,11 +59,18 @@ class Locked:
     wrapped: envelopes.WrappedKey
     head_key: envelopes.HeadKey
     outer_key: envelopes.DataKey | None = None
+    fingerprint: bytes = b""
 
     @property
     def layers(self) -> int:
         """How many streams lie around the plaintext."""
         return sources.layers_of(self.binding.mode)
+
+    def noted(self, found: marks.Marks) -> marks.Marks:
+        """Return marks that say which customer's key it is; none, if that is not to be kept."""
+        if not (self.fingerprint or FINGERPRINT_NOTE in found.notes):
+            return found
+        return found.noted(**{FINGERPRINT_NOTE: self.fingerprint.hex()})
 
     @property
     def protection(self) -> sources.Protection:
@@ -102,10 +114,20 @@ class Encryption:
         kms: kms_sources.KmsKeys,
         *,
         random_bytes: Callable[[int], bytes],
+        fingerprint: Callable[[secret.SecretKey], bytes] | None = None,
     ) -> None:
+        """Begin.
+
+        Args:
+            store_keys: the store's own.
+            kms: the KMS's.
+            random_bytes: source of keys, salts and ids.
+            fingerprint: makes what is kept of a customer's key; None keeps nothing.
+        """
         self._store_keys = store_keys
         self._kms = kms
         self._random_bytes = random_bytes
+        self._fingerprint = fingerprint
 
     async def lock(
         self,
@@ -140,7 +162,12 @@ class Encryption:
         data_key = data_key or envelopes.DataKey.fresh(self._random_bytes)
         wrapped, head_key = envelopes.wrap(source.secret, data_key, binding, self._random_bytes)
         if kms_key is None or kms_key.outer is None:
-            return Locked(binding, source.key_fields, data_key, wrapped, head_key)
+            fingerprint = b""
+            if customer is not None and self._fingerprint is not None:
+                fingerprint = self._fingerprint(customer.secret)
+            return Locked(
+                binding, source.key_fields, data_key, wrapped, head_key, fingerprint=fingerprint
+            )
         outer_key = envelopes.DataKey.fresh(self._random_bytes)
         outer, _ = envelopes.wrap(kms_key.outer, outer_key, binding, self._random_bytes)
         key_fields = (*source.key_fields, outer.encode())

@@ -170,6 +170,20 @@ class Collector:
                 done += 1
         return done
 
+    async def let_go(self) -> int:
+        """Drop what the guards of buckets have kept for long enough; return how many versions.
+
+        Their blobs are doomed by it, and collected.
+        """
+        if not self._may_collect():
+            return 0
+        total = 0
+        while gone := await self._catalog.keeping.let_go(self._clock_ms(), limit=BATCH):
+            total += gone
+        if total:
+            self.wake()
+        return total
+
     async def purge(self) -> int:
         """Remove what was set aside more than `KEPT_ASIDE_MS` ago; return how many."""
         before_s = (self._clock_ms() - KEPT_ASIDE_MS) / 1000

@@ -19,14 +19,14 @@ from strongroom.crypto import body as bodies
 from strongroom.crypto import digests, geometry, marks
 from strongroom.crypto import envelope as envelopes
 from strongroom.keyring import kms_sources, sources
-from strongroom.service import conditions, objects, versions
+from strongroom.service import conditions, encryption, objects, versions
 from strongroom.store import records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from strongroom.keyring import kms
-    from strongroom.service import encryption, facets, transfer
+    from strongroom.service import facets, transfer
     from strongroom.store import catalog
 
 # Source of the three limits: S3 user guide, "Amazon S3 multipart upload limits".
@@ -37,7 +37,9 @@ MAX_PART_BYTES = 5 * 1024**3
 _UPLOAD_ID_BYTES = 48
 _TAG: Final = "tag:"
 _ACL: Final = "acl:"
-"""Before a tag's name, among the content headers of an upload's sealed draft. No header has it."""
+_FINGERPRINT: Final = "fingerprint:"
+"""Before a tag's name, or alone, among the content headers of an upload's sealed draft. No header
+has it."""
 
 _FULL_OBJECT_ONLY: Final = frozenset({"CRC64NVME"})
 _COMPOSITE_ONLY: Final = frozenset({"SHA1", "SHA256"})
@@ -160,6 +162,7 @@ class Multipart:
                     **content.headers,
                     **{_TAG + name: tags[name] for name in tags},
                     **({_ACL: acl} if acl else {}),
+                    **({_FINGERPRINT: locked.fingerprint.hex()} if locked.fingerprint else {}),
                 },
                 metadata=content.metadata,
             ),
@@ -177,6 +180,7 @@ class Multipart:
             checksum_type=kind,
             sealed=draft.encode(),
             bucket_made_ms=bucket_made_ms,
+            fingerprint=locked.fingerprint,
         )
         await self._catalog.create_upload(upload)
         return upload
@@ -333,6 +337,7 @@ class Multipart:
             modified_ms=self._clock_ms(),
             owner=upload.owner,
             encoded_marks=self._encryption.seal_marks(opened.draft.binding, found),
+            fingerprint=bytes.fromhex(found.notes.get(encryption.FINGERPRINT_NOTE, "")),
             random_bytes=self._random_bytes,
         )
         guard = when.guard(bucket, key)
@@ -439,11 +444,14 @@ def _make(named: Sequence[NamedPart], etag: str) -> bool:
 
 def _without_marks(content: Mapping[str, str]) -> tuple[dict[str, str], marks.Marks]:
     """Part what a draft's head holds into content headers and what will be marks."""
-    headers = {name: value for name, value in content.items() if not name.startswith((_TAG, _ACL))}
+    apart = (_TAG, _ACL, _FINGERPRINT)
+    headers = {name: value for name, value in content.items() if not name.startswith(apart)}
     tags = {
         name.removeprefix(_TAG): value for name, value in content.items() if name.startswith(_TAG)
     }
-    return headers, marks.Marks(tags, content.get(_ACL, ""))
+    fingerprint = content.get(_FINGERPRINT, "")
+    notes = {encryption.FINGERPRINT_NOTE: fingerprint} if fingerprint else {}
+    return headers, marks.Marks(tags, content.get(_ACL, ""), notes)
 
 
 def _part_checksums(

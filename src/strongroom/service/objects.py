@@ -186,9 +186,12 @@ class Objects:
                 size=size,
                 modified_ms=self._clock_ms(),
                 owner=owner,
-                encoded_marks=self._encryption.seal_marks(locked.binding, marks.Marks(tags, acl)),
+                encoded_marks=self._encryption.seal_marks(
+                    locked.binding, locked.noted(marks.Marks(tags, acl))
+                ),
                 blobs=(received.blob,),
                 bucket_made_ms=bucket_made_ms,
+                fingerprint=locked.fingerprint,
                 random_bytes=self._random_bytes,
             )
             guard = when.guard(bucket, key)
@@ -526,6 +529,7 @@ def seal_version(
     blobs: tuple[records.NewBlob, ...] = (),
     shares: records.Version | None = None,
     bucket_made_ms: int | None = None,
+    fingerprint: bytes = b"",
     version_id: str,
     random_bytes: Callable[[int], bytes],
 ) -> records.Draft:
@@ -555,6 +559,7 @@ def seal_version(
         generation=binding.generation,
         checksum_algorithms=tuple(sorted(head.checksums)),
         checksum_type=head.checksum_type if head.checksums else "",
+        fingerprint=fingerprint,
     )
     return records.Draft(
         version, envelope.encode(), body, encoded_marks, blobs, shares, bucket_made_ms

@@ -115,8 +115,15 @@ class Rewrapping:
             head_key=locked.head_key,
             random_bytes=self._random_bytes,
         )
-        marks = self._encryption.seal_marks(binding, self._encryption.open_marks(stored))
-        version = dataclasses.replace(before, mode=binding.mode, generation=binding.generation)
+        marks = self._encryption.seal_marks(
+            binding, locked.noted(self._encryption.open_marks(stored))
+        )
+        version = dataclasses.replace(
+            before,
+            mode=binding.mode,
+            generation=binding.generation,
+            fingerprint=locked.fingerprint,
+        )
         return records.Draft(
             version, envelope.encode(), stored.body, marks, bucket_made_ms=bucket_made_ms
         )

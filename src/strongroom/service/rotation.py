@@ -337,11 +337,16 @@ class Rotation:
         )
         return records.Draft(
             dataclasses.replace(
-                version, mode=locked.binding.mode, generation=locked.binding.generation
+                version,
+                mode=locked.binding.mode,
+                generation=locked.binding.generation,
+                fingerprint=locked.fingerprint,
             ),
             envelope.encode(),
             body,
-            self._encryption.seal_marks(locked.binding, self._encryption.open_marks(opened.stored)),
+            self._encryption.seal_marks(
+                locked.binding, locked.noted(self._encryption.open_marks(opened.stored))
+            ),
             blobs,
         )
 
@@ -363,7 +368,8 @@ class Rotation:
             again.head != opened.head
             or again.data_key != locked.data_key
             or again.outer_key != locked.outer_key
-            or self._encryption.open_marks(stored) != self._encryption.open_marks(opened.stored)
+            or self._encryption.open_marks(stored)
+            != locked.noted(self._encryption.open_marks(opened.stored))
         ):
             raise errors.NotAuthentic("an envelope does not open to what was put into it")
         if plan.customer is not None:

@@ -25,6 +25,7 @@ from strongroom.crypto import body as bodies
 from strongroom.crypto import digests, layers, marks
 from strongroom.crypto import envelope as envelopes
 from strongroom.keyring import sources
+from strongroom.service import encryption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -186,9 +187,15 @@ class Scrubber:
         elif self.store_keys is not None:
             try:
                 row_key = self.store_keys.row_key(int(number))
-                marks.Marks.parse(encoded, row_key, version.bucket, version.key, version.generation)
+                found = marks.Marks.parse(
+                    encoded, row_key, version.bucket, version.key, version.generation
+                )
             except errors.NotAuthentic as error:
                 yield str(error)
+            else:
+                noted = found.notes.get(encryption.FINGERPRINT_NOTE, "")
+                if noted != version.fingerprint.hex():
+                    yield "its row names another customer's key than its marks"
 
     # Bodies
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
-from strongroom.store import directory, expiry, kms, records
+from strongroom.store import directory, expiry, guarding, keeping, kms, records
 
 COMPLETION_KEPT_MS = 7 * 24 * 60 * 60 * 1000
 """How long a completion is kept at least; older ones go when another upload completes."""
@@ -33,11 +33,22 @@ def no_guard(_current: records.Version | None) -> None:
     """Let every write through."""
 
 
+def no_alarm(_alarm: guarding.Alarm) -> None:
+    """Tell nobody."""
+
+
 class Catalog(Protocol):
     """The truth about buckets, objects, uploads, users and keys.
 
-    All methods may raise `StoreFailed` or `StoreFull`, and then changed nothing.
+    All methods may raise `StoreFailed` or `StoreFull`, and then changed nothing. What a bucket's
+    settings say against foreign keys (`guarding`) is obeyed by all that write versions.
+
+    Attributes:
+        alarm: called in the task of a write that the guard saw something in, once it is
+            durable; set by the composition root.
     """
+
+    alarm: Callable[[guarding.Alarm], None]
 
     @property
     def directory(self) -> directory.DirectoryStore:
@@ -47,6 +58,11 @@ class Catalog(Protocol):
     @property
     def expiry(self) -> expiry.Expiry:
         """What removes what is due by its bucket's rules."""
+        ...
+
+    @property
+    def keeping(self) -> keeping.Keeping:
+        """What the guard keeps."""
         ...
 
     @property
@@ -186,7 +202,7 @@ class Catalog(Protocol):
 
         Raises:
             BucketNotFound: there is none.
-            BucketNotEmpty: it holds a version or a delete marker.
+            BucketNotEmpty: it holds a version or a delete marker, or one that the guard keeps.
         """
         ...
 

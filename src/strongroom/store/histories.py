@@ -28,12 +28,13 @@ class Body:
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A version as it is kept; a delete marker has no body."""
+    """A version as it is kept; a delete marker has no body. Of a key the newest has the least `seq`."""
 
     version: records.Version
     envelope: bytes = b""
     body: Body | None = None
     marks: bytes = b""
+    seq: int = 0
 
 
 class Histories:
@@ -83,6 +84,8 @@ class Histories:
         stack = self._stacks.setdefault(key, [])
         if not stack:
             insort(self._keys, key)
+        else:
+            entry.seq = stack[0].seq - 1
         if gone is not None:
             stack.remove(gone)
         stack.insert(0, entry)
@@ -97,6 +100,21 @@ class Histories:
         if not stack:
             del self._stacks[key]
             del self._keys[bisect_left(self._keys, key)]
+        self._show(key, shown=bool(stack) and not stack[0].version.is_marker)
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield all versions."""
+        for stack in self._stacks.values():
+            yield from stack
+
+    def lay(self, key: bytes, stack: list[Entry]) -> None:
+        """Let these, the newest first, be the versions of a key, whatever was there."""
+        if key in self._stacks:
+            del self._stacks[key]
+            del self._keys[bisect_left(self._keys, key)]
+        if stack:
+            self._stacks[key] = stack
+            insort(self._keys, key)
         self._show(key, shown=bool(stack) and not stack[0].version.is_marker)
 
     def scan_objects(self, start: bytes) -> Iterator[tuple[bytes, records.Version]]:

@@ -7,19 +7,24 @@ and without awaiting, so each call is atomic as the port demands.
 from __future__ import annotations
 
 import dataclasses
-import threading
+import time
 from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from strongroom import errors
-from strongroom.store import catalog, histories, paging, records
-from strongroom.store.memory_directory import MemoryDirectory
+from strongroom.store import catalog, guarding, histories, memory_keeping, paging, records
 from strongroom.store.memory_expiry import MemoryExpiry
 from strongroom.store.memory_kms import MemoryKms
+from strongroom.store.memory_people import MemoryPeople
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+
+def _clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
 
 _Position = tuple[bytes, int, str]
 """Where an upload stands in a listing: key, initiation time, upload id."""
@@ -45,30 +50,39 @@ class _Bucket:
     versions: histories.Histories = field(default_factory=histories.Histories)
     uploads: list[_Position] = field(default_factory=list)
     completions: dict[str, records.Completion] = field(default_factory=dict)
+    kept: list[memory_keeping.Kept] = field(default_factory=list)
+
+    @property
+    def rules(self) -> guarding.Rules:
+        return guarding.rules_of(self.record.settings)
 
 
-class MemoryCatalog:
+class MemoryCatalog(MemoryPeople):
     """The catalog as dicts. Port: `strongroom.store.catalog.Catalog`."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, clock_ms: Callable[[], int] = _clock_ms) -> None:
+        self.alarm: Callable[[guarding.Alarm], None] = catalog.no_alarm
+        super().__init__()
         self._facts: dict[str, bytes] = {}
-        self._store_keys: dict[int, records.StoreKey] = {}
-        self._users: dict[str, records.User] = {}
-        self._credentials: dict[str, records.Credential] = {}
         self._buckets: dict[str, _Bucket] = {}
         self._uploads: dict[str, _OpenUpload] = {}
         self._inline: dict[bytes, bytes] = {}
         self._doomed: dict[bytes, records.BlobRef] = {}
         self._referred: set[bytes] = set()
         self._kms = MemoryKms()
-        self._directory = MemoryDirectory(self._forget_keys)
         self._expiry = MemoryExpiry(self, self._stack)
+        self._keeping = memory_keeping.MemoryKeeping(
+            self._lock,
+            self._buckets,
+            lambda: [opened.upload for opened in self._uploads.values()],
+            self._release,
+            clock_ms,
+        )
 
     @property
-    def directory(self) -> MemoryDirectory:
+    def keeping(self) -> memory_keeping.MemoryKeeping:
         """See the port."""
-        return self._directory
+        return self._keeping
 
     @property
     def expiry(self) -> MemoryExpiry:
@@ -103,104 +117,6 @@ class MemoryCatalog:
                 uploads=len(self._uploads),
                 doomed_blobs=len(self._doomed),
             )
-
-    # Store keys, users, credentials
-
-    async def store_keys(self) -> Sequence[records.StoreKey]:
-        """See the port."""
-        with self._lock:
-            return [self._store_keys[number] for number in sorted(self._store_keys)]
-
-    async def add_store_key(self, key: records.StoreKey) -> bool:
-        """See the port."""
-        with self._lock:
-            return self._store_keys.setdefault(key.number, key) is key
-
-    async def add_user(self, user: records.User, credential: records.Credential) -> None:
-        """See the port."""
-        with self._lock:
-            names = {other.name for other in self._users.values()}
-            if (
-                user.name in names
-                or user.user_id in self._users
-                or credential.access_key in self._credentials
-            ):
-                raise errors.UserExists(user.name)
-            self._users[user.user_id] = user
-            self._credentials[credential.access_key] = credential
-
-    async def users(self) -> Sequence[records.User]:
-        """See the port."""
-        with self._lock:
-            return sorted(self._users.values(), key=lambda user: user.name)
-
-    async def user(self, user_id: str) -> records.User:
-        """See the port."""
-        found = self._users.get(user_id)
-        if found is None:
-            raise errors.UserNotFound(user_id)
-        return found
-
-    async def remove_user(self, name: str) -> None:
-        """See the port."""
-        with self._lock:
-            for user in self._users.values():
-                if user.name == name:
-                    break
-            else:
-                raise errors.UserNotFound(name)
-            del self._users[user.user_id]
-            for credential in list(self._credentials.values()):
-                if credential.user_id == user.user_id:
-                    del self._credentials[credential.access_key]
-            self._directory.remove_account(user.user_id)
-
-    async def credential(self, access_key: str) -> tuple[records.Credential, records.User] | None:
-        """See the port."""
-        with self._lock:
-            found = self._credentials.get(access_key)
-            if found is None:
-                return None
-            nameless = records.User(found.user_id, "", 0)
-            return found, self._users.get(found.user_id, nameless)
-
-    async def credentials(self, user_id: str, member: str = "") -> Sequence[records.Credential]:
-        """See the port."""
-        with self._lock:
-            found = [
-                each
-                for each in self._credentials.values()
-                if (each.user_id, each.member) == (user_id, member)
-            ]
-        return sorted(found, key=lambda each: (each.created_ms, each.access_key))
-
-    async def add_credential(self, credential: records.Credential) -> bool:
-        """See the port."""
-        with self._lock:
-            if credential.access_key in self._credentials:
-                return False
-            self._credentials[credential.access_key] = credential
-            return True
-
-    async def set_credential_active(self, access_key: str, *, active: bool) -> bool:
-        """See the port."""
-        with self._lock:
-            found = self._credentials.get(access_key)
-            if found is None:
-                return False
-            self._credentials[access_key] = dataclasses.replace(found, is_active=active)
-            return True
-
-    async def remove_credential(self, access_key: str) -> bool:
-        """See the port."""
-        with self._lock:
-            return self._credentials.pop(access_key, None) is not None
-
-    def _forget_keys(self, member: str) -> None:
-        with self._lock:
-            for each in list(self._credentials.values()):
-                if each.member == member:
-                    del self._credentials[each.access_key]
 
     # Buckets
 
@@ -242,7 +158,7 @@ class MemoryCatalog:
         """See the port."""
         with self._lock:
             bucket = self._bucket(name)
-            if not bucket.versions.is_empty:
+            if not bucket.versions.is_empty or bucket.kept:
                 raise errors.BucketNotEmpty(name)
             for _, _, upload_id in list(bucket.uploads):
                 self._drop_upload(bucket, self._uploads[upload_id], keep=())
@@ -281,13 +197,15 @@ class MemoryCatalog:
                 body = self._share_body(draft.shares)
             else:
                 body = histories.Body(draft.body, 1, self._hold(*draft.blobs))
-            self._put(bucket, draft, body)
+            alarms = self._put(bucket, draft, body)
+        self._tell(alarms)
 
     async def replace_version(self, draft: records.Draft, replaced: records.Stored) -> None:
         """See the port."""
         version = replaced.version
         with self._lock:
-            self._bucket(version.bucket, draft.bucket_made_ms)
+            home = self._bucket(version.bucket, draft.bucket_made_ms)
+            guarding.check_key(home.rules, draft.version)
             entry = self._entry(version)
             if entry.marks != replaced.marks:
                 raise errors.ObjectNotFound(version.bucket, version.key)
@@ -318,13 +236,18 @@ class MemoryCatalog:
             home = self._bucket(marker.bucket)
             guard(self._newest(home, marker.key))
             if not home.record.versioning:
+                put = None
                 entry = home.versions.find(marker.key, records.NULL_VERSION)
                 if entry is not None:
                     home.versions.remove(entry)
-                return self._let_go(entry), None
-            if home.record.versioning != records.ENABLED:
-                marker = dataclasses.replace(marker, version_id=records.NULL_VERSION)
-            return self._let_go(home.versions.push(histories.Entry(marker))), marker
+            else:
+                put = marker
+                if home.record.versioning != records.ENABLED:
+                    put = dataclasses.replace(marker, version_id=records.NULL_VERSION)
+                entry = home.versions.push(histories.Entry(put))
+            gone, alarms = self._let_go(home, entry, put)
+        self._tell(alarms)
+        return gone, put
 
     async def delete_version(
         self,
@@ -341,7 +264,9 @@ class MemoryCatalog:
             guard(None if entry is None else entry.version)
             if entry is not None:
                 home.versions.remove(entry)
-            return self._let_go(entry)
+            gone, alarms = self._let_go(home, entry, None)
+        self._tell(alarms)
+        return gone
 
     async def list_objects(
         self, bucket: str, *, prefix: str = "", delimiter: str = "", after: str = "", limit: int
@@ -491,8 +416,9 @@ class MemoryCatalog:
                 refs.append(there[1])
             guard(self._newest(bucket, upload.key))
             self._drop_upload(bucket, opened, keep={ref.blob_id for ref in refs})
-            self._put(bucket, draft, histories.Body(draft.body, 1, tuple(refs)))
+            alarms = self._put(bucket, draft, histories.Body(draft.body, 1, tuple(refs)))
             self._remember(bucket, upload, draft.version)
+        self._tell(alarms)
 
     async def completion(self, bucket: str, key: str, upload_id: str) -> records.Completion | None:
         """See the port."""
@@ -546,6 +472,7 @@ class MemoryCatalog:
         is_null = draft.version.version_id == records.NULL_VERSION
         if is_null == (home.record.versioning == records.ENABLED):
             raise errors.VersioningChanged(draft.version.bucket)
+        guarding.check_key(home.rules, draft.version)
         return home
 
     def _stack(self, version: records.Version) -> tuple[dict[str, str], Sequence[histories.Entry]]:
@@ -565,17 +492,33 @@ class MemoryCatalog:
             raise errors.ObjectNotFound(version.bucket, version.key)
         return entry
 
-    def _put(self, bucket: _Bucket, draft: records.Draft, body: histories.Body) -> None:
+    def _put(
+        self, bucket: _Bucket, draft: records.Draft, body: histories.Body
+    ) -> list[guarding.Alarm]:
+        before = bucket.versions.newest(draft.version.key)
         entry = histories.Entry(draft.version, draft.envelope, body, draft.marks)
-        self._let_go(bucket.versions.push(entry))
+        gone = bucket.versions.push(entry)
+        _, alarms = self._let_go(bucket, gone, draft.version)
+        stands = None if before is None or before is gone else before.version
+        if bucket.rules.keep_ms and stands is not None:
+            by = draft.version.fingerprint
+            if guarding.is_foreign(bucket.rules, stands, draft.version):
+                reason = guarding.OVERWRITTEN
+                alarms.append(guarding.Alarm(stands, by, reason, is_foreign=True, until_ms=0))
+        return alarms
 
-    def _let_go(self, entry: histories.Entry | None) -> records.Version | None:
-        """Release the body of a version that is gone, if it had one; return the version."""
+    def _let_go(
+        self, bucket: _Bucket, entry: histories.Entry | None, put: records.Version | None
+    ) -> tuple[records.Version | None, list[guarding.Alarm]]:
+        """Part with a version that `put`, or a deletion, has displaced; return it, and what is to be told."""
         if entry is None:
-            return None
-        if entry.body is not None:
-            self._release(entry.body)
-        return entry.version
+            return None, []
+        alarm = self._keeping.part_with(bucket, entry, put)
+        return entry.version, [] if alarm is None else [alarm]
+
+    def _tell(self, alarms: Iterable[guarding.Alarm]) -> None:
+        for alarm in alarms:
+            self.alarm(alarm)
 
     def _share_body(self, version: records.Version) -> histories.Body:
         try:

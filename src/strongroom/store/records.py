@@ -113,6 +113,8 @@ class Version:
         checksum_algorithms: names of the checksums that the sealed head holds, in
             listing order (a listing shows the names, never the values).
         checksum_type: "FULL_OBJECT" or "COMPOSITE"; empty if there is none.
+        fingerprint: tells the customer's key that it is under from others; empty if it is
+            under none, or if that was not to be kept.
     """
 
     bucket: str
@@ -126,6 +128,7 @@ class Version:
     generation: bytes
     checksum_algorithms: tuple[str, ...] = ()
     checksum_type: str = ""
+    fingerprint: bytes = b""
 
     @property
     def is_marker(self) -> bool:
@@ -206,7 +209,7 @@ class Upload:
 
     `sealed` is the upload's draft envelope with its escrow, opaque to the
     catalog; it is deleted with the upload. `bucket_made_ms` is as in `Draft`; it
-    is looked at when the upload is opened, and not kept.
+    is looked at when the upload is opened, and not kept. `fingerprint` is as in `Version`.
     """
 
     bucket: str
@@ -219,6 +222,7 @@ class Upload:
     checksum_type: str
     sealed: bytes
     bucket_made_ms: int | None = None
+    fingerprint: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from strongroom.store import catalog, records
-from strongroom.store.sqlite import connection, reads, schema, writes
+from strongroom.store.sqlite import connection, reads, schema, watching, writes
 
 FEW = 1000
 PAGE = 100
@@ -87,7 +87,7 @@ def put(conn, bucket, key):
         key.encode().rjust(16),
     )
     draft = records.Draft(version, b"envelope", b"body", b"marks", (blob,))
-    writes.put_version(conn, draft, catalog.no_guard)
+    writes.put_version(conn, draft, catalog.no_guard, watching.Watch(0))
 
 
 def costs(conn, bucket, count):

@@ -10,6 +10,7 @@ from strongroom.access import decision, grants
 from strongroom.access.actions import Action
 from strongroom.dialects.operation import Body, Call, Need, Refused, Result, operation
 from strongroom.dialects.s3 import acls, bucket_encryption, facets, modes, policies, services
+from strongroom.store import guarding
 
 if TYPE_CHECKING:
     from strongroom.store import records
@@ -105,6 +106,8 @@ async def _access(call: Call) -> dict[str, str]:
         found[decision.PUBLIC_ACCESS] = json.dumps(policies.BLOCK_ALL, separators=(",", ":"))
     if acl:
         found[decision.ACL] = acl
+    if defaults.keep_ms:
+        found[guarding.GUARD] = guarding.guard_document(defaults.keep_ms)
     return found
 
 

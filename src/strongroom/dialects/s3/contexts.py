@@ -6,12 +6,18 @@ guide, "AWS global condition context keys".
 
 from __future__ import annotations
 
+import base64
+import binascii
 from typing import TYPE_CHECKING, Final
 
 from strongroom.access import global_keys
+from strongroom.crypto import secret
 from strongroom.dialects.s3 import routes
+from strongroom.keyring import sources
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from strongroom.access import identities
     from strongroom.dialects import pipeline
     from strongroom.dialects.s3 import signing
@@ -56,6 +62,10 @@ _TAGGING: Final = "x-amz-tagging"
 REQUEST_TAG: Final = "s3:requestobjecttag/"
 REQUEST_TAG_KEYS: Final = "s3:requestobjecttagkeys"
 
+FINGERPRINT: Final = "strongroom:customer-key-fingerprint"
+"""Of the customer's key that an object is written or read with, in hex. Ours."""
+_CUSTOMER_KEY: Final = b"x-amz-server-side-encryption-customer-key"
+
 
 def condition_keys(
     request: message.Request,
@@ -63,6 +73,7 @@ def condition_keys(
     principal: identities.Principal,
     signed: signing.Signed | None,
     now_ms: int,
+    fingerprint: Callable[[secret.SecretKey], bytes],
 ) -> Keys:
     """Return the condition keys of a request; those of its bucket and object come elsewhere."""
     found = global_keys.of_request(
@@ -78,7 +89,25 @@ def condition_keys(
     for name, value in routed.query:
         if name in _PARAMETERS:
             found[_PARAMETERS[name]] = (value,)
+    key = customer_key(request)
+    if key is not None:
+        found[FINGERPRINT] = (fingerprint(key).hex(),)
     return found
+
+
+def customer_key(request: message.Request) -> secret.SecretKey | None:
+    """Return the customer's key that a request brings for its object, judged by nobody yet.
+
+    None also for one that can be no key: whoever binds the request says what is wrong with it.
+    """
+    encoded = request.header(_CUSTOMER_KEY)
+    if encoded is None:
+        return None
+    try:
+        raw = base64.b64decode(encoded, validate=True)
+    except binascii.Error:
+        return None
+    return secret.SecretKey(raw) if len(raw) == sources.CUSTOMER_KEY_BYTES else None
 
 
 def _add_headers(found: Keys, request: message.Request, routed: pipeline.Routed) -> None:

@@ -166,6 +166,25 @@ def with_post_object(source: model.Model) -> model.Model:
     )
 
 
+FINGERPRINT = "CustomerKeyFingerprint"
+FINGERPRINT_HEADER = "x-strongroom-customer-key-fingerprint"
+"""A HEAD that sends this header, whatever its value, is answered with it."""
+
+
+def with_fingerprint(source: model.Model) -> model.Model:
+    """Return a model whose HeadObject can answer with the fingerprint of the object's key.
+
+    Ours; clients that do not ask never see it.
+    """
+    head = source.operations["HeadObject"].output
+    assert head is not None, "HeadObject answers"
+    shape = source.shapes[head]
+    text = shape.members["ETag"].shape
+    member = model.Member(FINGERPRINT, text, wire_name=FINGERPRINT_HEADER, location="header")
+    wider = dataclasses.replace(shape, members={**shape.members, FINGERPRINT: member})
+    return model.Model(source.source, source.operations, {**source.shapes, head: wider})
+
+
 CORRECTIONS = binding.Corrections(
     namespace=NAMESPACE,
     without_namespace=frozenset({POST_OBJECT}),

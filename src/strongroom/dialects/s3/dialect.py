@@ -35,6 +35,7 @@ from strongroom.wire import binding, chunked, message
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
+    from strongroom.crypto import secret
     from strongroom.wire import form, model
 
 MAX_DOCUMENT_BYTES = binding.MAX_DOCUMENT_BYTES
@@ -74,8 +75,10 @@ class S3:
         domains: Sequence[str],
         clock_ms: Callable[[], int],
         version_2: bool = True,
+        fingerprint: Callable[[secret.SecretKey], bytes],
     ) -> None:
         self._bindings = bindings
+        self._fingerprint = fingerprint
         self._handlers = handlers
         self._routes = routes.Routes(source)
         self._people = people
@@ -227,7 +230,7 @@ class S3:
         """Return what policies can ask about the request."""
         assert isinstance(proof, Proof), "the pipeline hands back what `authenticate` made"
         return contexts.condition_keys(
-            request, routed, proof.principal, proof.signed, self._clock_ms()
+            request, routed, proof.principal, proof.signed, self._clock_ms(), self._fingerprint
         )
 
     def bind(

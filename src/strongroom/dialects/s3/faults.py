@@ -327,6 +327,12 @@ DOMAIN: Final[dict[type[errors.StrongroomError], Callable[[Any], Refused]]] = {
         " type DSSE-KMS or SSE-C. Only source objects encrypted with SSE-S3 or SSE-KMS are"
         " supported.",
     ),
+    # Ours. The fingerprint is no secret, and whoever forgot to have a key allowed needs it.
+    errors.KeyNotAllowed: lambda e: Refused(
+        "AccessDenied",
+        "This bucket takes objects under certain customer keys only, and the provided one is not"
+        f" among them. Its fingerprint is {e.fingerprint.hex()}.",
+    ),
     errors.MasterKeyTrouble: _internal,
     errors.KmsKeyNotFound: lambda e: Refused("KMS.NotFoundException", str(e) or None),
     errors.KmsKeyDisabled: lambda e: Refused("KMS.DisabledException", str(e) or None),

@@ -14,10 +14,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from strongroom import errors
 from strongroom.dialects import authority
 from strongroom.dialects.operation import Refused, Result
-from strongroom.dialects.s3 import facets
+from strongroom.dialects.s3 import facets, services
 from strongroom.keyring import kms, kms_sources, sources
+from strongroom.store import guarding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -137,10 +139,17 @@ def part_key(call: Call) -> sources.CustomerKey | None:
     """Take a write's customer key out of its params; None if it brings none.
 
     Raises:
-        Refused: the triple is not whole, or the bucket blocks customers' keys.
+        Refused: the triple is not whole, or the bucket blocks customers' keys, or this one.
     """
     customer = facets.customer_key(call.params, writing=True)
-    if customer is not None and defaults(call.place.settings).blocks_customer_keys:
+    if customer is None:
+        return None
+    allowed = guarding.allowed_keys(call.place.settings)
+    if allowed is not None:
+        fingerprint = services.of(call).fingerprint(customer.secret)
+        if fingerprint not in allowed:
+            raise errors.KeyNotAllowed(call.place.name, fingerprint)
+    if defaults(call.place.settings).blocks_customer_keys:
         # Source: S3 user guide, "Troubleshoot access denied (403 Forbidden) errors".
         key = call.params["Key"]
         raise Refused(

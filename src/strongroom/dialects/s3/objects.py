@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any, Final
 from strongroom import errors
 from strongroom.access.actions import Action
 from strongroom.dialects.operation import Body, Call, Need, Needs, Refused, Result, operation
-from strongroom.dialects.s3 import acls, facets, faults, lifecycle, modes, services, tags
+from strongroom.dialects.s3 import (
+    acls,
+    corrections,
+    facets,
+    faults,
+    lifecycle,
+    modes,
+    services,
+    tags,
+)
 from strongroom.service import facets as stored_facets
 from strongroom.wire import binding
 
@@ -161,11 +170,12 @@ async def get_object(call: Call) -> Result:
 async def head_object(call: Call) -> Result:
     params = call.params
     extent = _extent(params)
+    customer = facets.customer_key(params, writing=False)
     found = await services.of(call).objects.head(
         call.place.name,
         params["Key"],
         facets.version_id(params),
-        customer=facets.customer_key(params, writing=False),
+        customer=customer,
         caller=modes.caller(call.principal),
         extent=extent,
         when=facets.read_conditions(params),
@@ -174,7 +184,13 @@ async def head_object(call: Call) -> Result:
     size = found.version.size
     start, end = extent.resolve(size, found.head.visible_parts) if extent else (0, size)
     _add_extent(reply, start, end, size, partial=extent is not None)
+    if customer is not None and call.request.header(_ASKS_FINGERPRINT) is not None:
+        # Of the key that has just opened the object: nothing stored can bend this answer.
+        reply[corrections.FINGERPRINT] = services.of(call).fingerprint(customer.secret).hex()
     return reply
+
+
+_ASKS_FINGERPRINT: Final = corrections.FINGERPRINT_HEADER.encode()
 
 
 def _reads_attributes(params: Mapping[str, Any]) -> Sequence[Need]:

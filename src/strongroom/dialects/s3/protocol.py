@@ -25,8 +25,10 @@ from strongroom.dialects.s3 import (
 )
 from strongroom.wire import binding, model
 
-MODEL: Final = corrections.with_post_object(
-    model.load(resources.files("strongroom.dialects.s3").joinpath("model.json").read_bytes())
+MODEL: Final = corrections.with_fingerprint(
+    corrections.with_post_object(
+        model.load(resources.files("strongroom.dialects.s3").joinpath("model.json").read_bytes())
+    )
 )
 BINDINGS: Final = binding.compile_operations(MODEL, corrections.CORRECTIONS)
 HANDLERS: Final = operation.collect(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from strongroom.access import decision
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from strongroom.access import identities
+    from strongroom.crypto import secret
     from strongroom.dialects.operation import Call, Result
     from strongroom.service import buckets, copying, listing, multipart, objects, rewrapping
 
@@ -22,10 +23,12 @@ class NewBuckets:
     Attributes:
         ownership: who owns what others write there, and whether access lists count.
         blocks_public: whether public policies and lists are refused.
+        keep_ms: how long their guard keeps what foreign keys displace; 0 for no guard.
     """
 
     ownership: decision.Ownership = decision.Ownership.ENFORCED
     blocks_public: bool = True
+    keep_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class Services:
         region: where this store says it is.
         block_sse_c: whether new buckets refuse customer keys.
         new_buckets: how open they are.
+        fingerprint: tells customers' keys from each other in this store.
     """
 
     buckets: buckets.Buckets
@@ -48,6 +52,7 @@ class Services:
     region: str
     block_sse_c: bool
     new_buckets: NewBuckets
+    fingerprint: Callable[[secret.SecretKey], bytes]
 
     async def owner(self, user_id: str) -> Result:
         """Return a user as S3 shows owners."""

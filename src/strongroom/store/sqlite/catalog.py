@@ -19,28 +19,46 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from typing import TYPE_CHECKING
 
-from strongroom.store import catalog, mirrors, records
-from strongroom.store.sqlite import connection, directory, expiring, outbox, reads, schema, writes
+from strongroom.store import catalog, guarding, mirrors, records
+from strongroom.store.sqlite import (
+    connection,
+    directory,
+    expiring,
+    outbox,
+    reads,
+    schema,
+    watching,
+    writes,
+)
 from strongroom.store.sqlite.calls import Calls
 from strongroom.store.sqlite.checkpoints import Checkpoints
+from strongroom.store.sqlite.keeping import SqliteKeeping
 from strongroom.store.sqlite.kms import SqliteKms
 from strongroom.store.sqlite.readers import Readers
 from strongroom.store.sqlite.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
 
-def open_catalog(path: Path, *, lock_path: Path | None = None) -> SqliteCatalog:
+def _clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def open_catalog(
+    path: Path, *, lock_path: Path | None = None, clock_ms: Callable[[], int] = _clock_ms
+) -> SqliteCatalog:
     """Open a migrated catalog (`schema.migrate`). Blocking; the caller closes.
 
     Args:
         path: the database file.
         lock_path: a file on which all processes that share the catalog queue
             before they write; needed with several workers, made if missing.
+        clock_ms: the time, for what the guard keeps.
 
     Raises:
         StoreFailed: the file is missing, damaged, or has another schema.
@@ -60,7 +78,7 @@ def open_catalog(path: Path, *, lock_path: Path | None = None) -> SqliteCatalog:
             raise
     except (sqlite3.Error, OSError) as error:
         raise connection.trouble(error) from error
-    return SqliteCatalog(reader, Readers(path), writer, checkpoints)
+    return SqliteCatalog(reader, Readers(path), writer, checkpoints, clock_ms)
 
 
 class SqliteCatalog(Calls):
@@ -72,12 +90,16 @@ class SqliteCatalog(Calls):
         readers: Readers,
         writer: Writer,
         checkpoints: Checkpoints,
+        clock_ms: Callable[[], int],
     ) -> None:
         super().__init__(reader, readers, writer)
         self._checkpoints = checkpoints
         self._kms = SqliteKms(reader, readers, writer)
         self._directory = directory.SqliteDirectory(reader, readers, writer)
         self._expiry = expiring.SqliteExpiry(reader, readers, writer)
+        self._keeping = SqliteKeeping(reader, readers, writer, clock_ms)
+        self._clock_ms = clock_ms
+        self.alarm: Callable[[guarding.Alarm], None] = catalog.no_alarm
 
     @property
     def directory(self) -> directory.SqliteDirectory:
@@ -93,6 +115,11 @@ class SqliteCatalog(Calls):
     def kms(self) -> SqliteKms:
         """See the port."""
         return self._kms
+
+    @property
+    def keeping(self) -> SqliteKeeping:
+        """See the port."""
+        return self._keeping
 
     async def close(self) -> None:
         """See the port."""
@@ -216,7 +243,9 @@ class SqliteCatalog(Calls):
         self, draft: records.Draft, guard: catalog.Guard = catalog.no_guard
     ) -> None:
         """See the port."""
-        await self._write(writes.put_version, draft, guard)
+        watch = watching.Watch(self._clock_ms())
+        await self._write(writes.put_version, draft, guard, watch)
+        self._tell(watch)
 
     async def replace_version(self, draft: records.Draft, replaced: records.Stored) -> None:
         """See the port."""
@@ -232,7 +261,10 @@ class SqliteCatalog(Calls):
         self, marker: records.Version, guard: catalog.Guard = catalog.no_guard
     ) -> tuple[records.Version | None, records.Version | None]:
         """See the port."""
-        return await self._write(writes.delete_object, marker, guard)
+        watch = watching.Watch(self._clock_ms())
+        done = await self._write(writes.delete_object, marker, guard, watch)
+        self._tell(watch)
+        return done
 
     async def delete_version(
         self,
@@ -243,7 +275,10 @@ class SqliteCatalog(Calls):
         version_id: str = records.NULL_VERSION,
     ) -> records.Version | None:
         """See the port."""
-        return await self._write(writes.delete_version, bucket, key, guard, version_id)
+        watch = watching.Watch(self._clock_ms())
+        gone = await self._write(writes.delete_version, bucket, key, guard, version_id, watch)
+        self._tell(watch)
+        return gone
 
     async def list_objects(
         self, bucket: str, *, prefix: str = "", delimiter: str = "", after: str = "", limit: int
@@ -338,7 +373,9 @@ class SqliteCatalog(Calls):
         guard: catalog.Guard = catalog.no_guard,
     ) -> None:
         """See the port."""
-        await self._write(writes.complete_upload, upload, draft, parts, guard)
+        watch = watching.Watch(self._clock_ms())
+        await self._write(writes.complete_upload, upload, draft, parts, guard, watch)
+        self._tell(watch)
 
     async def completion(self, bucket: str, key: str, upload_id: str) -> records.Completion | None:
         """See the port."""
@@ -386,3 +423,7 @@ class SqliteCatalog(Calls):
         self._checkpoints.close()
         # The last connection to close makes a checkpoint and removes the log.
         self._reader.close()
+
+    def _tell(self, watch: watching.Watch) -> None:
+        for alarm in watch.alarms:
+            self.alarm(alarm)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from strongroom import errors
 from strongroom.store import catalog, records
-from strongroom.store.sqlite import stacks, writes
+from strongroom.store.sqlite import stacks, watching, writes
 from strongroom.store.sqlite.calls import Calls
 
 if TYPE_CHECKING:
@@ -59,11 +59,13 @@ def _expire(conn: sqlite3.Connection, due: expiry.Due, marker: records.Version) 
     found = stacks.find(conn, home, version.key, version.version_id)
     if found is None or not _holds(conn, home, found, due):
         return False
+    # A guarded bucket keeps these as well: rules can be set by whoever stole credentials.
+    watch = watching.Watch(marker.modified_ms)
     if due.superseded_by_ms is None and not version.is_marker:
-        writes.delete_object(conn, marker, catalog.no_guard)
+        writes.delete_object(conn, marker, catalog.no_guard, watch)
     else:
         writes.delete_version(
-            conn, version.bucket, version.key, catalog.no_guard, version.version_id
+            conn, version.bucket, version.key, catalog.no_guard, version.version_id, watch
         )
     return True
 

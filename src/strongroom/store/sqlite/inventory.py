@@ -37,10 +37,16 @@ RULES = {
     ),
     "envelopes without a version": (
         "SELECT envelope_id FROM envelopes WHERE envelope_id NOT IN"
-        " (SELECT envelope_id FROM versions)"
+        " (SELECT envelope_id FROM versions UNION ALL SELECT envelope_id FROM kept)"
     ),
     "envelopes of more than one version": (
-        "SELECT envelope_id FROM versions WHERE mode <> '' GROUP BY envelope_id HAVING count(*) > 1"
+        "SELECT envelope_id FROM (SELECT envelope_id, mode FROM versions UNION ALL"
+        " SELECT envelope_id, mode FROM kept) WHERE mode <> ''"
+        " GROUP BY envelope_id HAVING count(*) > 1"
+    ),
+    "kept versions without an envelope": (
+        "SELECT version_id FROM kept WHERE mode <> '' AND envelope_id NOT IN"
+        " (SELECT envelope_id FROM envelopes)"
     ),
     "delete markers with an envelope": (
         f"SELECT version_id FROM versions WHERE mode = '' AND envelope_id <> {stacks.NO_ENVELOPE}"
@@ -131,7 +137,10 @@ class SqliteInventory:
     def totals(self) -> inventory.Totals:
         """See the port."""
         with self._reading() as conn:
-            (versions,) = conn.execute("SELECT count(*) FROM versions WHERE mode <> ''").fetchone()
+            (versions,) = conn.execute(
+                "SELECT (SELECT count(*) FROM versions WHERE mode <> '')"
+                " + (SELECT count(*) FROM kept WHERE mode <> '')"
+            ).fetchone()
             blobs, size = conn.execute(
                 "SELECT count(*), total(size) FROM (SELECT size FROM blobs UNION ALL"
                 " SELECT blob_size FROM parts)"
@@ -154,20 +163,27 @@ class SqliteInventory:
                 yield f"{wrong}: {', '.join(named[:EXAMPLES])}{more}"
 
     def entries(self) -> Iterator[inventory.Entry]:
-        """See the port."""
-        at: tuple[Any, ...] = _BEFORE_ALL
+        """See the port. What the guard keeps comes last."""
+        yield from self._entries("versions", "v.bucket_id, v.hidden, v.key, v.seq", _BEFORE_ALL)
+        # Four columns here too, so that rows are read alike.
+        yield from self._entries("kept", "v.kept_id, v.kept_id, v.key, v.seq", _BEFORE_ALL)
+
+    def _entries(self, table: str, place: str, start: tuple[Any, ...]) -> Iterator[inventory.Entry]:
+        at = start
+        # The first column alone names a kept version; with all, SQLite would scan for the rest.
+        order, marks = (place, "?, ?, ?, ?") if table == "versions" else ("v.kept_id", "?")
         while True:
             with self._reading() as conn:
                 row = conn.execute(
-                    f"SELECT v.bucket_id, v.hidden, v.key, v.seq, b.name, {rows.VERSION},"
-                    " e.envelope, e.digest, e.marks, e.body_id, o.refs, o.record FROM versions v"
+                    f"SELECT {place}, b.name, {rows.VERSION},"
+                    f" e.envelope, e.digest, e.marks, e.body_id, o.refs, o.record FROM {table} v"
                     " LEFT JOIN buckets b ON b.bucket_id = v.bucket_id"
                     " LEFT JOIN envelopes e ON e.envelope_id = v.envelope_id"
                     " LEFT JOIN bodies o ON o.body_id = e.body_id"
-                    " WHERE (v.bucket_id, v.hidden, v.key, v.seq) > (?, ?, ?, ?)"
+                    f" WHERE ({order}) > ({marks})"
                     " AND v.mode <> ''"
-                    " ORDER BY v.bucket_id, v.hidden, v.key, v.seq LIMIT 1",
-                    at,
+                    f" ORDER BY {order} LIMIT 1",
+                    at[: marks.count("?")],
                 ).fetchone()
                 if row is None:
                     return
@@ -272,6 +288,7 @@ def _version(bucket: str, columns: rows.Row) -> records.Version | None:
         all(isinstance(value, str) for value in texts)
         and all(isinstance(value, int) for value in numbers)
         and _bytes_or_none(version.generation) is not None
+        and _bytes_or_none(version.fingerprint) is not None
     )
     return version if sound else None
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 OF_OBJECTS = frozenset(
     {
         *("versions", "envelopes", "bodies", "blobs", "inline_blobs", "uploads", "parts"),
-        *("completions", "doomed", "outbox", "tallies", "chores"),
+        *("completions", "doomed", "outbox", "tallies", "chores", "kept"),
     }
 )
 """Tables that grow with what is stored, and what changes all the time and can be done again.

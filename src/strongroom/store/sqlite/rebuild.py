@@ -24,10 +24,11 @@ from strongroom import errors
 from strongroom.crypto import body as bodies
 from strongroom.crypto import digests, geometry
 from strongroom.crypto import envelope as envelopes
-from strongroom.store.sqlite import connection, outbox, schema
+from strongroom.crypto import marks as mark_records
+from strongroom.store.sqlite import connection, loose_rows, outbox, schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from strongroom.store import mirrors
@@ -39,12 +40,14 @@ _SCRATCH = """
         envelope BLOB, marks BLOB, source INTEGER
     ) WITHOUT ROWID;
     CREATE TABLE lines (
-        generation BLOB PRIMARY KEY, owner TEXT, algorithms TEXT, kind TEXT, rank INTEGER
+        generation BLOB PRIMARY KEY, owner TEXT, algorithms TEXT, kind TEXT, rank INTEGER,
+        fingerprint BLOB
     ) WITHOUT ROWID;
     CREATE TABLE markers (
         bucket TEXT, key BLOB, version_id TEXT, modified_ms INTEGER, owner TEXT, rank INTEGER,
         source INTEGER, PRIMARY KEY (bucket, key, version_id)
     ) WITHOUT ROWID;
+    CREATE TABLE kept (generation BLOB PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE had (generation BLOB PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE records (digest BLOB PRIMARY KEY, record BLOB) WITHOUT ROWID;
     CREATE TABLE inline (blob_id BLOB, data BLOB, crc BLOB, PRIMARY KEY (blob_id, crc)) WITHOUT ROWID;
@@ -112,7 +115,8 @@ class Pieces:
             self.add_small(found)
         names = self._bucket_names()
         for bucket_id, seq, *columns in found.versions():
-            key, version_id, _, _, modified_ms, owner, mode, generation, algorithms, kind = columns
+            key, version_id, _, _, modified_ms, owner, mode, generation, *rest = columns
+            algorithms, kind, fingerprint = rest
             if mode == "":
                 if not only_known:
                     self._insert(
@@ -126,7 +130,7 @@ class Pieces:
                         source,
                     )
             elif isinstance(generation, bytes) and isinstance(seq, int) and not only_known:
-                self._insert("lines", generation, owner, algorithms, kind, -seq)
+                self._insert("lines", generation, owner, algorithms, kind, -seq, fingerprint)
                 if source == CATALOG:
                     self._insert("had", generation)
         added = sum(
@@ -143,7 +147,7 @@ class Pieces:
         """Take the tables that do not grow with what is stored, and open uploads."""
         opened = {}
         for table in found.tables():
-            if table in ("uploads", "parts", "completions", "buckets"):
+            if table in ("uploads", "parts", "completions", "buckets", "kept"):
                 opened[table] = found.everything(table)
             if table in outbox.OF_OBJECTS:
                 continue
@@ -154,6 +158,9 @@ class Pieces:
             elif before[0] == columns:
                 before[1].extend(read)
         self._open.append(opened)
+        for row in loose_rows.named(opened, "kept"):
+            if isinstance(row["generation"], bytes) and row["generation"]:
+                self._insert("kept", row["generation"])
 
     def add_mirror(self, mirror: mirrors.Mirror, *, only_known: bool) -> bool:
         """Take what a mirror has; whether its envelope was new."""
@@ -165,7 +172,7 @@ class Pieces:
         if added:
             self._insert(
                 *("lines", version.generation, version.owner, algorithms),
-                *(version.checksum_type, mirror.rank),
+                *(version.checksum_type, mirror.rank, None),
             )
         self._add_record(mirror.record)
         for blob in mirror.blobs:
@@ -210,7 +217,10 @@ class Pieces:
                         "INSERT OR IGNORE INTO facts (name, value) VALUES ('store-id', ?)",
                         (identity,),
                     )
-                made = _Builder(conn, self, root, now_ms).build()
+                builder = _Builder(conn, self, root, now_ms)
+                made = builder.build()
+                for opened in self._open:
+                    builder.keep(opened)
                 self._restore_uploads(conn)
                 made.missing = self._count_missing(conn)
                 conn.execute("COMMIT")
@@ -225,18 +235,28 @@ class Pieces:
         """Yield a bucket and the rows of one key in it, key by key.
 
         A row: key, version id, time, rank (None if lost), generation (empty for a delete
-        marker), envelope, marks, owner, names and type of checksums (None if lost), source.
+        marker), envelope, marks, owner, names and type of checksums (None if lost), source,
+        fingerprint (None if lost).
         """
         cursor = self._conn.execute(
             "SELECT e.bucket, e.key, e.version_id, e.modified_ms, l.rank,"
-            " e.generation, e.envelope, e.marks, l.owner, l.algorithms, l.kind, e.source FROM envelopes e"
-            " LEFT JOIN lines l ON l.generation = e.generation UNION ALL"
+            " e.generation, e.envelope, e.marks, l.owner, l.algorithms, l.kind, e.source,"
+            " l.fingerprint FROM envelopes e"
+            " LEFT JOIN lines l ON l.generation = e.generation"
+            " WHERE e.generation NOT IN (SELECT generation FROM kept) UNION ALL"
             " SELECT bucket, key, version_id, modified_ms, rank, x'', x'', x'', owner, '', '',"
-            " source"
+            " source, x''"
             " FROM markers WHERE bucket IS NOT NULL ORDER BY 1, 2"
         )
         for (bucket, _), group in itertools.groupby(cursor, lambda row: row[:2]):
             yield bucket, [row[1:] for row in group]
+
+    def envelope(self, generation: object) -> tuple[bytes, bytes] | None:
+        """Return an envelope and its marks by the generation."""
+        row = self._conn.execute(
+            "SELECT envelope, marks FROM envelopes WHERE generation = ?", (generation,)
+        ).fetchone()
+        return None if row is None else (row[0], row[1])
 
     def record(self, digest: bytes) -> bytes | None:
         """Return a body record by its digest."""
@@ -313,7 +333,7 @@ class Pieces:
         there = outbox.small_tables(conn)
         for table, (columns, found) in self.small.items():
             if table in there and table != "alembic_version":
-                _restore(conn, table, columns, found)
+                loose_rows.restore(conn, table, columns, found)
 
     def _restore_uploads(self, conn: sqlite3.Connection) -> None:
         for opened in self._open:
@@ -336,7 +356,7 @@ class Pieces:
         self, conn: sqlite3.Connection, opened: dict[str, tuple[list[str], list[rows.Row]]]
     ) -> None:
         """Restore open uploads of one source; numbers of rows mean something in that one only."""
-        names = {row["bucket_id"]: row["name"] for row in _named(opened, "buckets")}
+        names = {row["bucket_id"]: row["name"] for row in loose_rows.named(opened, "buckets")}
         numbers: dict[object, int] = {}
 
         def place(row: dict[str, object]) -> dict[str, object] | None:
@@ -345,13 +365,13 @@ class Pieces:
             ).fetchone()
             return None if bucket is None else {**row, "bucket_id": bucket[0]}
 
-        for one in _named(opened, "completions"):
+        for one in loose_rows.named(opened, "completions"):
             if (row := place(one)) is not None:
-                _restore(conn, "completions", list(row), [tuple(row.values())])
+                loose_rows.restore(conn, "completions", list(row), [tuple(row.values())])
         parts: dict[object, list[dict[str, object]]] = {}
-        for one in _named(opened, "parts"):
+        for one in loose_rows.named(opened, "parts"):
             parts.setdefault(one["upload_row"], []).append(one)
-        for one in _named(opened, "uploads"):
+        for one in loose_rows.named(opened, "uploads"):
             upload_id = one["upload_id"]
             row, at = place(one), one["upload_row"]
             known = conn.execute(
@@ -367,7 +387,7 @@ class Pieces:
             if row is None or known or used:
                 continue
             row.pop("upload_row")
-            _restore(conn, "uploads", list(row), [tuple(row.values())])
+            loose_rows.restore(conn, "uploads", list(row), [tuple(row.values())])
             made = conn.execute(
                 "SELECT upload_row FROM uploads WHERE upload_id = ?", (upload_id,)
             ).fetchone()
@@ -376,23 +396,21 @@ class Pieces:
         for at, number in numbers.items():
             for part in parts.get(at, ()):
                 row = {**part, "upload_row": number}
-                _restore(conn, "parts", list(row), [tuple(row.values())])
+                loose_rows.restore(conn, "parts", list(row), [tuple(row.values())])
 
     def _count_missing(self, conn: sqlite3.Connection) -> int:
         """Count versions of the old catalog, of those whose envelope is sound, that are not there."""
-        there = {row[0] for row in conn.execute("SELECT generation FROM versions")}
+        there = {
+            row[0]
+            for row in conn.execute(
+                "SELECT generation FROM versions UNION ALL SELECT generation FROM kept"
+            )
+        }
         found = self._conn.execute(
             "SELECT generation FROM had JOIN envelopes USING (generation) WHERE source = ?",
             (CATALOG,),
         )
         return sum(generation not in there for (generation,) in found)
-
-
-def _named(
-    tables: dict[str, tuple[list[str], list[rows.Row]]], table: str
-) -> list[dict[str, object]]:
-    columns, found = tables.get(table, ([], []))
-    return [dict(zip(columns, row, strict=True)) for row in found]
 
 
 class _Builder:
@@ -438,6 +456,38 @@ class _Builder:
         )
         return self._made
 
+    def keep(self, opened: dict[str, tuple[list[str], list[rows.Row]]]) -> None:
+        """Restore what the guard kept, of one source; numbers of rows mean something in that only."""
+        names = {row["bucket_id"]: row["name"] for row in loose_rows.named(opened, "buckets")}
+        for row in loose_rows.named(opened, "kept"):
+            bucket = names.get(row["bucket_id"])
+            generation = row["generation"]
+            known = self._conn.execute(
+                "SELECT 1 FROM kept WHERE generation = ? AND generation <> x''", (generation,)
+            ).fetchone()
+            if known or not isinstance(bucket, str):
+                continue
+            envelope_id = 0
+            if generation:
+                found = self._pieces.envelope(generation)
+                line = (row["key"], row["version_id"], 0, 0, generation, *(found or (b"", b"")))
+                if found is None or not self._can_stand(bucket, line):
+                    continue
+                envelope_id = self._add_envelope(*found)
+            kept = {
+                name: value for name, value in row.items() if name not in ("kept_id", "bucket_id")
+            } | {"bucket_id": self._bucket_id(bucket), "envelope_id": envelope_id}
+            loose_rows.restore(self._conn, "kept", list(kept), [tuple(kept.values())])
+
+    def _add_envelope(self, encoded: bytes, marks: bytes) -> int:
+        body_id = self._body_id(envelopes.Envelope.parse(encoded).body_digest)
+        made = self._conn.execute(
+            "INSERT INTO envelopes (body_id, envelope, marks, digest) VALUES (?, ?, ?, ?)",
+            (body_id, encoded, marks, hashlib.sha256(encoded).digest()),
+        )
+        self._made.versions += 1
+        return made.lastrowid or 0
+
     def _can_stand(self, bucket: str, row: rows.Row) -> bool:
         """Whether anything of a version's content is left; those without are lost."""
         key, version_id, envelope = row[0], row[1], row[5]
@@ -457,28 +507,25 @@ class _Builder:
 
     def _add_key(self, bucket_id: int, bucket: str, stack: list[rows.Row]) -> None:
         for index, row in enumerate(stack):
-            key, version_id, modified_ms, _, generation, encoded, marks, owner, kinds, kind, _ = row
+            key, version_id, modified_ms, _, generation, encoded, marks, owner, *rest = row
+            kinds, kind, _, fingerprint = rest
             envelope_id, size, etag, mode = 0, 0, "", ""
             if generation:
                 envelope = envelopes.Envelope.parse(encoded)
                 size, etag, mode = envelope.size, envelope.etag, envelope.mode
-                body_id = self._body_id(envelope.body_digest)
-                made = self._conn.execute(
-                    "INSERT INTO envelopes (body_id, envelope, marks, digest) VALUES (?, ?, ?, ?)",
-                    (body_id, encoded, marks, hashlib.sha256(encoded).digest()),
-                )
-                envelope_id = made.lastrowid or 0
-                self._made.versions += 1
+                envelope_id = self._add_envelope(encoded, marks)
             else:
                 self._made.markers += 1
             self._conn.execute(
                 "INSERT INTO versions (bucket_id, hidden, key, seq, version_id, size, etag,"
                 " modified_ms, owner, mode, generation, checksum_algorithms, checksum_type,"
-                " envelope_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " envelope_id, fingerprint)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(bucket_id, int(index > 0 or not generation), key, index - len(stack) + 1),
                     *(version_id, size, etag, modified_ms, owner or self._owner(bucket), mode),
                     *(generation, kinds or "", kind or "", envelope_id),
+                    _fingerprint(marks) if fingerprint is None else fingerprint,
                 ),
             )
 
@@ -524,23 +571,17 @@ class _Builder:
         return str(row[0]) if row is not None else self._root
 
 
+def _fingerprint(encoded: bytes) -> bytes:
+    """Return what marks say of a version's key, of which the row is lost."""
+    _, _, found = encoded.partition(b":")
+    try:
+        return bytes.fromhex(mark_records.unverified_note(found, "fingerprint"))
+    except (errors.NotAuthentic, ValueError):
+        return b""
+
+
 def sealed_bytes(plain_bytes: int, body: bodies.SealedBody) -> int:
     """Return how many bytes the blob of a part has."""
     for _ in range(body.layers):
         plain_bytes = geometry.sealed_size(plain_bytes, body.segment_bytes)
     return plain_bytes
-
-
-def _restore(
-    conn: sqlite3.Connection, table: str, columns: list[str], found: Iterable[rows.Row]
-) -> None:
-    there = {row[1] for row in conn.execute(f"PRAGMA table_info({table})")}
-    if not columns or not set(columns) <= there:
-        return
-    marks = ",".join("?" * len(columns))
-    for row in found:
-        # A damaged row may be none that the table takes.
-        with contextlib.suppress(sqlite3.IntegrityError):
-            conn.execute(
-                f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({marks})", row
-            )

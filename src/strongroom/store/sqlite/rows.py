@@ -18,11 +18,11 @@ BUCKET = "name, owner, created_ms, region, settings"
 USER = "user_id, name, created_ms"
 VERSION = (
     "v.key, v.version_id, v.size, v.etag, v.modified_ms, v.owner, v.mode, v.generation,"
-    " v.checksum_algorithms, v.checksum_type"
+    " v.checksum_algorithms, v.checksum_type, v.fingerprint"
 )
 UPLOAD = (
     "u.key, u.upload_id, u.owner, u.mode, u.initiated_ms, u.checksum_algorithm,"
-    " u.checksum_type, u.sealed"
+    " u.checksum_type, u.sealed, u.fingerprint"
 )
 PART = "number, blob_id, size, etag, modified_ms, digest, sealed_checksums"
 
@@ -35,7 +35,8 @@ def to_bucket(row: Row) -> records.Bucket:
 
 def to_version(bucket: str, row: Row) -> records.Version:
     """Read `VERSION`."""
-    key, version_id, size, etag, modified_ms, owner, mode, generation, algorithms, kind = row
+    key, version_id, size, etag, modified_ms, owner, mode, generation, *rest = row
+    algorithms, kind, fingerprint = rest
     # In order and not by name: a page has a thousand rows, and names double the time.
     return records.Version(
         bucket,
@@ -49,6 +50,7 @@ def to_version(bucket: str, row: Row) -> records.Version:
         generation,
         tuple(algorithms.split(",")) if algorithms else (),
         kind,
+        fingerprint,
     )
 
 
@@ -65,12 +67,13 @@ def from_version(version: records.Version) -> Row:
         version.generation,
         ",".join(version.checksum_algorithms),
         version.checksum_type,
+        version.fingerprint,
     )
 
 
 def to_upload(bucket: str, row: Row) -> records.Upload:
     """Read `UPLOAD`."""
-    key, upload_id, owner, mode, initiated_ms, algorithm, kind, sealed = row
+    key, upload_id, owner, mode, initiated_ms, algorithm, kind, sealed, fingerprint = row
     return records.Upload(
         bucket=bucket,
         key=key.decode(),
@@ -81,6 +84,7 @@ def to_upload(bucket: str, row: Row) -> records.Upload:
         checksum_algorithm=algorithm,
         checksum_type=kind,
         sealed=sealed,
+        fingerprint=fingerprint,
     )
 
 

@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from strongroom import errors
-from strongroom.store import records
+from strongroom.store import guarding, records
 from strongroom.store.sqlite import rows
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
 LOCATED = """(
     SELECT v.* FROM buckets b JOIN versions v
@@ -40,8 +41,8 @@ One statement looks into both ranges: between two, the version might move.
 
 _INSERT = (
     "INSERT INTO versions (bucket_id, hidden, seq, envelope_id, key, version_id, size, etag,"
-    " modified_ms, owner, mode, generation, checksum_algorithms, checksum_type)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " modified_ms, owner, mode, generation, checksum_algorithms, checksum_type, fingerprint)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 NO_ENVELOPE = 0
@@ -55,6 +56,7 @@ class Home:
     bucket_id: int
     name: str
     versioning: str
+    rules: guarding.Rules = guarding.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +91,13 @@ def home(conn: sqlite3.Connection, name: str, *, made_ms: int | None = None) -> 
     if row is None or made_ms not in (None, row[1]):
         raise errors.BucketNotFound(name)
     # Settings hold policies of many kilobytes, which most writes need not parse.
-    versioning = ""
-    if f'"{records.VERSIONING}"' in row[2]:
-        versioning = json.loads(row[2]).get(records.VERSIONING, "")
-    return Home(row[0], name, versioning)
+    if not any(setting in row[2] for setting in _ASKED_FOR):
+        return Home(row[0], name, "")
+    settings = json.loads(row[2])
+    return Home(row[0], name, settings.get(records.VERSIONING, ""), guarding.rules_of(settings))
+
+
+_ASKED_FOR = tuple(f'"{name}"' for name in (records.VERSIONING, guarding.GUARD, guarding.KEYS))
 
 
 def newest(conn: sqlite3.Connection, place: Home, key: str) -> Row | None:
@@ -175,6 +180,45 @@ def remove(conn: sqlite3.Connection, place: Home, row: Row) -> None:
     if after is not None and not after.version.is_marker:
         _hide(conn, place, after, hidden=0)
     _count(conn, place, shown=_is_object(after), was=_is_object(before))
+
+
+def all_of(conn: sqlite3.Connection, place: Home, key: bytes) -> list[Row]:
+    """Return all versions of a key, the newest first."""
+    found = conn.execute(
+        f"SELECT v.hidden, v.seq, v.envelope_id, {rows.VERSION} FROM versions v"
+        " WHERE v.bucket_id = ? AND v.hidden IN (0, 1) AND v.key = ? ORDER BY v.seq",
+        (place.bucket_id, key),
+    )
+    return [_to_row(place, row) for row in found]
+
+
+def take_out(conn: sqlite3.Connection, place: Home, row: Row) -> None:
+    """Take one of a key's versions out, of which all are to be laid anew (`lay`)."""
+    _delete(conn, place, row)
+
+
+def lay(
+    conn: sqlite3.Connection,
+    place: Home,
+    stack: Sequence[tuple[records.Version, int, int]],
+    *,
+    was: bool,
+) -> None:
+    """Put the versions of a key, of which none is there any more: the newest first.
+
+    Args:
+        conn: in a transaction.
+        place: the bucket.
+        stack: each version with its `seq` and the row of its envelope.
+        was: whether a listing of objects showed the key before its versions were taken out.
+    """
+    for index, (version, seq, envelope_id) in enumerate(stack):
+        hidden = int(index > 0 or version.is_marker)
+        conn.execute(
+            _INSERT,
+            (place.bucket_id, hidden, seq, envelope_id, *rows.from_version(version)),
+        )
+    _count(conn, place, shown=bool(stack) and not stack[0][0].is_marker, was=was)
 
 
 def _first(conn: sqlite3.Connection, place: Home, key: str, *, hidden: int) -> Row | None:

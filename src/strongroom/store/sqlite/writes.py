@@ -14,8 +14,8 @@ import json
 from typing import TYPE_CHECKING
 
 from strongroom import errors
-from strongroom.store import catalog, records
-from strongroom.store.sqlite import reads, rows, stacks
+from strongroom.store import catalog, guarding, records
+from strongroom.store.sqlite import reads, rows, stacks, watching
 
 if TYPE_CHECKING:
     import sqlite3
@@ -77,7 +77,12 @@ def change_settings(
 def delete_bucket(conn: sqlite3.Connection, name: str) -> None:
     """See the port."""
     bucket_id = reads.find_bucket(conn, name)
-    if conn.execute("SELECT 1 FROM versions WHERE bucket_id = ? LIMIT 1", (bucket_id,)).fetchone():
+    # What the guard keeps must outlive whoever deleted all that can be seen.
+    if conn.execute(
+        "SELECT 1 FROM versions WHERE bucket_id = :bucket_id UNION ALL"
+        " SELECT 1 FROM kept WHERE bucket_id = :bucket_id LIMIT 1",
+        {"bucket_id": bucket_id},
+    ).fetchone():
         raise errors.BucketNotEmpty(name)
     uploads = conn.execute("SELECT upload_row FROM uploads WHERE bucket_id = ?", (bucket_id,))
     for (upload_row,) in uploads.fetchall():
@@ -85,7 +90,9 @@ def delete_bucket(conn: sqlite3.Connection, name: str) -> None:
     conn.execute("DELETE FROM buckets WHERE bucket_id = ?", (bucket_id,))
 
 
-def put_version(conn: sqlite3.Connection, draft: records.Draft, guard: catalog.Guard) -> None:
+def put_version(
+    conn: sqlite3.Connection, draft: records.Draft, guard: catalog.Guard, watch: watching.Watch
+) -> None:
     """See the port."""
     home = _home(conn, draft)
     before = stacks.newest(conn, home, draft.version.key)
@@ -95,7 +102,7 @@ def put_version(conn: sqlite3.Connection, draft: records.Draft, guard: catalog.G
     else:
         body_id = _add_body(conn, draft.body)
     _add_new_blobs(conn, body_id, draft.blobs)
-    _make_current(conn, home, draft, body_id, before)
+    _make_current(conn, home, draft, body_id, before, watch)
 
 
 def replace_version(
@@ -104,6 +111,7 @@ def replace_version(
     """See the port."""
     version = replaced.version
     home = stacks.home(conn, version.bucket, made_ms=draft.bucket_made_ms)
+    guarding.check_key(home.rules, draft.version)
     found = stacks.find(conn, home, version.key, version.version_id)
     if found is None or found.version.generation != version.generation:
         raise errors.ObjectNotFound(version.bucket, version.key)
@@ -119,7 +127,7 @@ def replace_version(
         body_id = _share_body(conn, version)
     envelope_id = _add_envelope(conn, draft, body_id)
     stacks.replace(conn, home, found, draft.version, envelope_id)
-    _release(conn, found.envelope_id)
+    release(conn, found.envelope_id)
 
 
 def set_marks(
@@ -139,32 +147,38 @@ def set_marks(
 
 
 def delete_object(
-    conn: sqlite3.Connection, marker: records.Version, guard: catalog.Guard
+    conn: sqlite3.Connection, marker: records.Version, guard: catalog.Guard, watch: watching.Watch
 ) -> tuple[records.Version | None, records.Version | None]:
     """See the port."""
     home = stacks.home(conn, marker.bucket)
     if not home.versioning:
-        return _delete(conn, home, marker.key, records.NULL_VERSION, guard), None
+        return _delete(conn, home, marker.key, records.NULL_VERSION, guard, watch), None
     before = stacks.newest(conn, home, marker.key)
     guard(stacks.version_of(before))
     if home.versioning != records.ENABLED:
         marker = dataclasses.replace(marker, version_id=records.NULL_VERSION)
     gone = stacks.push(conn, home, marker, stacks.NO_ENVELOPE, before)
-    return _let_go(conn, gone), marker
+    return _let_go(conn, home, gone, marker, watch), marker
 
 
 def delete_version(
-    conn: sqlite3.Connection, bucket: str, key: str, guard: catalog.Guard, version_id: str
+    conn: sqlite3.Connection,
+    bucket: str,
+    key: str,
+    guard: catalog.Guard,
+    version_id: str,
+    watch: watching.Watch,
 ) -> records.Version | None:
     """See the port."""
-    return _delete(conn, stacks.home(conn, bucket), key, version_id, guard)
+    return _delete(conn, stacks.home(conn, bucket), key, version_id, guard, watch)
 
 
 def create_upload(conn: sqlite3.Connection, upload: records.Upload) -> None:
     """See the port."""
     conn.execute(
         "INSERT INTO uploads (bucket_id, key, upload_id, owner, mode, initiated_ms,"
-        " checksum_algorithm, checksum_type, sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " checksum_algorithm, checksum_type, sealed, fingerprint)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             reads.find_bucket(conn, upload.bucket, made_ms=upload.bucket_made_ms),
             upload.key.encode(),
@@ -175,6 +189,7 @@ def create_upload(conn: sqlite3.Connection, upload: records.Upload) -> None:
             upload.checksum_algorithm,
             upload.checksum_type,
             upload.sealed,
+            upload.fingerprint,
         ),
     )
 
@@ -214,6 +229,7 @@ def complete_upload(
     draft: records.Draft,
     parts: Collection[records.Part],
     guard: catalog.Guard,
+    watch: watching.Watch,
 ) -> None:
     """See the port."""
     home = _home(conn, draft)
@@ -236,7 +252,7 @@ def complete_upload(
     # What is left are the rows of parts whose blobs the body has taken over.
     conn.execute("DELETE FROM parts WHERE upload_row = ?", (upload_row,))
     conn.execute("DELETE FROM uploads WHERE upload_row = ?", (upload_row,))
-    _make_current(conn, home, draft, body_id, before)
+    _make_current(conn, home, draft, body_id, before, watch)
     _remember(conn, home.bucket_id, upload.upload_id, draft.version)
 
 
@@ -257,6 +273,7 @@ def _home(conn: sqlite3.Connection, draft: records.Draft) -> stacks.Home:
     is_null = draft.version.version_id == records.NULL_VERSION
     if is_null == (home.versioning == records.ENABLED):
         raise errors.VersioningChanged(home.name)
+    guarding.check_key(home.rules, draft.version)
     return home
 
 
@@ -266,10 +283,14 @@ def _make_current(
     draft: records.Draft,
     body_id: int,
     before: stacks.Row | None,
+    watch: watching.Watch,
 ) -> None:
     envelope_id = _add_envelope(conn, draft, body_id)
     # Let go last: the draft may share the body of the very version that it replaces.
-    _let_go(conn, stacks.push(conn, home, draft.version, envelope_id, before))
+    gone = stacks.push(conn, home, draft.version, envelope_id, before)
+    _let_go(conn, home, gone, draft.version, watch)
+    if home.rules.keep_ms and before is not None and before != gone:
+        watch.hidden(home, before, draft.version)
 
 
 def _add_envelope(conn: sqlite3.Connection, draft: records.Draft, body_id: int) -> int:
@@ -282,21 +303,37 @@ def _add_envelope(conn: sqlite3.Connection, draft: records.Draft, body_id: int) 
 
 
 def _delete(
-    conn: sqlite3.Connection, home: stacks.Home, key: str, version_id: str, guard: catalog.Guard
+    conn: sqlite3.Connection,
+    home: stacks.Home,
+    key: str,
+    version_id: str,
+    guard: catalog.Guard,
+    watch: watching.Watch,
 ) -> records.Version | None:
     found = stacks.find(conn, home, key, version_id)
     guard(stacks.version_of(found))
     if found is not None:
         stacks.remove(conn, home, found)
-    return _let_go(conn, found)
+    return _let_go(conn, home, found, None, watch)
 
 
-def _let_go(conn: sqlite3.Connection, row: stacks.Row | None) -> records.Version | None:
-    """Delete the envelope of a version that is gone, if it had one; return the version."""
+def _let_go(
+    conn: sqlite3.Connection,
+    home: stacks.Home,
+    row: stacks.Row | None,
+    put: records.Version | None,
+    watch: watching.Watch,
+) -> records.Version | None:
+    """Delete the envelope of a version that `put` displaced, if it had one; return the version.
+
+    Unless the guard keeps it.
+    """
     if row is None:
         return None
-    if not row.version.is_marker:
-        _release(conn, row.envelope_id)
+    if guarding.is_kept(home.rules, row.version, put):
+        watch.keep(conn, home, row, put)
+    elif not row.version.is_marker:
+        release(conn, row.envelope_id)
     return row.version
 
 
@@ -345,7 +382,7 @@ def _add_inline(conn: sqlite3.Connection, blob: records.NewBlob) -> None:
     )
 
 
-def _release(conn: sqlite3.Connection, envelope_id: int) -> None:
+def release(conn: sqlite3.Connection, envelope_id: int) -> None:
     """Delete an envelope, and with the last one of a body the body and its blobs."""
     body_id, refs = conn.execute(
         "SELECT e.body_id, o.refs FROM envelopes e JOIN bodies o ON o.body_id = e.body_id"
