@@ -1,5 +1,7 @@
 """ASGI ⇄ `wire.message`: the only module that knows what a scope looks like.
 
+What the events of a body look like, `arriving` knows.
+
 Behind it stands granian (hyper), of which this relies on, observed with 2.8.7:
 
 * `raw_path` is still percent-encoded; header bytes and their order are kept.
@@ -20,12 +22,12 @@ Behind it stands granian (hyper), of which this relies on, observed with 2.8.7:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import secrets
 from typing import TYPE_CHECKING, Any
 
 from strongroom import errors
+from strongroom.server import arriving, patience
 from strongroom.wire import message
 
 if TYPE_CHECKING:
@@ -132,7 +134,7 @@ class Adapter:
         headers: message.Headers = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
         neighbour = scope["client"][0]
         peer = self._client(neighbour, headers)
-        body = _Incoming(receive, headers)
+        body = arriving.Arriving(receive, headers, stall_s=STALL_S, least_bytes=LEAST_BYTES)
         request = message.Request(
             method=scope["method"],
             raw_path=scope["raw_path"],
@@ -161,6 +163,7 @@ class Adapter:
                 exchange.outcome = "cut"
             self._reporter.failed(request.request_id, error)
         finally:
+            body.close()
             exchange.bytes_in = body.received
             self._reporter.finish(exchange)
             self._traffic.leave(task)
@@ -226,99 +229,6 @@ async def _apologise(exchange: observe.Exchange, send: Send, status: int) -> Non
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-class _Incoming:
-    """The request's body as an async iterator.
-
-    Attributes:
-        received: bytes so far.
-        finished: the body has ended (or there is none).
-        begun: somebody asked for it, so `100 Continue` was sent if it was expected.
-        rest: bytes that have not come yet; None if only the last chunk will tell.
-        held: the client waits for `100 Continue`.
-    """
-
-    __slots__ = (
-        "_left",
-        "_patience_s",
-        "_receive",
-        "begun",
-        "expects",
-        "finished",
-        "received",
-        "rest",
-    )
-
-    def __init__(self, receive: Receive, headers: message.Headers) -> None:
-        self._receive = receive
-        self._patience_s = STALL_S
-        self._left = LEAST_BYTES
-        self.received = 0
-        self.begun = False
-        self.expects = False
-        self.rest: int | None = 0
-        chunked = False
-        for name, value in headers:
-            if name == b"content-length":
-                # hyper has refused what is no number, and lengths that differ.
-                self.rest = int(value)
-            elif name == b"transfer-encoding":
-                chunked = True
-            elif name == b"expect":
-                self.expects = True
-        if chunked:
-            self.rest = None
-        self.finished = self.rest == 0
-
-    @property
-    def held(self) -> bool:
-        return self.expects and not self.begun
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        while not self.finished:
-            self.begun = True
-            event = await self._next()
-            if event["type"] != "http.request":
-                raise errors.ClientGone("the connection ended before the body")
-            piece: bytes = event["body"]
-            self.received += len(piece)
-            if self.rest is not None:
-                self.rest -= len(piece)
-            # With a length the end is known without asking once more, across threads.
-            self.finished = self.rest == 0 or not event["more_body"]
-            if piece:
-                return piece
-        raise StopAsyncIteration
-
-    async def _next(self) -> dict[str, Any]:
-        """Wait for the next event; what others do between two calls is not held against the client."""
-        clock = asyncio.get_running_loop().time
-        since = clock()
-        try:
-            async with asyncio.timeout(self._patience_s):
-                event = await self._receive()
-        except TimeoutError:
-            raise errors.ClientGone(
-                f"less than {LEAST_BYTES} bytes came in {STALL_S:.0f} s"
-            ) from None
-        self._patience_s -= clock() - since
-        self._left -= len(event.get("body", b""))
-        if self._left <= 0:
-            self._patience_s, self._left = STALL_S, LEAST_BYTES
-        return event
-
-    async def discard(self) -> None:
-        """Take and drop what still comes, within the limits for lingering."""
-        limit = self.received + LINGER_BYTES
-        with contextlib.suppress(TimeoutError, errors.ClientGone):
-            async with asyncio.timeout(LINGER_S):
-                async for _ in self:
-                    if self.received > limit:
-                        return
-
-
 class _Reply:
     """One response on its way out."""
 
@@ -326,7 +236,7 @@ class _Reply:
         self,
         request: message.Request,
         response: message.Response,
-        incoming: _Incoming,
+        incoming: arriving.Arriving,
         receive: Receive,
         send: Send,
         exchange: observe.Exchange,
@@ -356,9 +266,9 @@ class _Reply:
                 if aclose is not None:
                     await aclose()
         if unread and not self._incoming.held:
-            await self._incoming.discard()
+            await self._incoming.discard(most_bytes=LINGER_BYTES, most_s=LINGER_S)
 
-    async def _send_whole(self, headers: message.Headers, body: bytes) -> None:
+    async def _send_whole(self, headers: message.Headers, body: bytes | bytearray) -> None:
         if self._bodyless:
             if body and not any(name == b"content-length" for name, _ in headers):
                 headers.append((b"content-length", b"%d" % len(body)))
@@ -386,31 +296,33 @@ class _Reply:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
             raise
         if whole:
-            await self._send_whole(headers, bytes(first))
+            await self._send_whole(headers, first)
             return
+        stalls = patience.Patience()
         watch = asyncio.ensure_future(self._client_gone())
         try:
             await self._start(headers)
-            await self._send_piece(first)
+            await self._send_piece(first, stalls)
             async for piece in pieces:
                 if watch.done():
                     raise errors.ClientGone("the connection ended before the answer")
-                await self._send_piece(piece)
+                await self._send_piece(piece, stalls)
             assert length in (None, b"%d" % self._exchange.bytes_out), _LENGTH_RULE
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             watch.cancel()
+            stalls.close()
 
     async def _start(self, headers: message.Headers, status: int | None = None) -> None:
         status = self._response.status if status is None else status
         self._exchange.status = status
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
-    async def _send_piece(self, piece: bytes | bytearray) -> None:
+    async def _send_piece(self, piece: bytes | bytearray, stalls: patience.Patience) -> None:
         assert isinstance(piece, bytes | bytearray), "anything else would be sent as nothing"
+        event = {"type": "http.response.body", "body": piece, "more_body": True}
         try:
-            async with asyncio.timeout(STALL_S):
-                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+            await stalls.wait(self._send(event), STALL_S)
         except TimeoutError:
             raise errors.ClientGone(f"nothing was taken for {STALL_S:.0f} s") from None
         # Neither this nor an iterator over memory needs to wait, and then nobody else would run.

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class _Below(Protocol):
     """Bytes that can be read by range."""
 
-    def read(self, start: int, end: int) -> bytes | bytearray:
-        """Return bytes [start, end)."""
+    def read(self, start: int, end: int) -> segments.Data:
+        """Return bytes [start, end); they may be gone at the next read."""
         ...
 
     def close(self) -> None:
@@ -39,12 +39,16 @@ class _Blob:
         self._blobs = blobs
         self._place = place
         self._reader: ports.BlobReader | None = None
+        # Used again and again: fresh memory is zeroed first, and cold.
+        self._scratch = memoryview(b"")
 
-    def read(self, start: int, end: int) -> bytearray:
-        found = bytearray(end - start)
+    def read(self, start: int, end: int) -> memoryview:
+        if len(self._scratch) < end - start:
+            self._scratch = memoryview(bytearray(end - start))
+        found = self._scratch[: end - start]
         if self._reader is None:
             self._reader = self._blobs.open(self._place)
-        self._reader.read_into(start, memoryview(found))
+        self._reader.read_into(start, found)
         return found
 
     def close(self) -> None:
@@ -79,18 +83,17 @@ class Layer:
             NotAuthentic: they are not what was sealed there.
             BlobMissing, StoreFailed: the blob cannot be read.
         """
+        if self._opener is None and first:
+            # Before the segments: what one read returned may be gone at the next.
+            self._opener = self._make_opener(self._below.read(0, geometry.HEADER_BYTES))
         start = first * self._segment_bytes
         sealed = self._below.read(start, min((last + 1) * self._segment_bytes, self._sealed_bytes))
         if self._opener is None:
-            header = (
-                self._below.read(0, geometry.HEADER_BYTES)
-                if first
-                else sealed[: geometry.HEADER_BYTES]
-            )
-            self._opener = segments.Opener(
-                self._data_key.stream_key(), self._aad, header, self._segment_bytes
-            )
+            self._opener = self._make_opener(sealed[: geometry.HEADER_BYTES])
         return self._opener.open_run(first, self._final, sealed)
+
+    def _make_opener(self, header: segments.Data) -> segments.Opener:
+        return segments.Opener(self._data_key.stream_key(), self._aad, header, self._segment_bytes)
 
     def read(self, start: int, end: int) -> bytes | bytearray:
         """Return plaintext bytes [start, end), for the layer above; raises as `open_from`."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import functools
 import hmac
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from strongroom import errors
 from strongroom.crypto import body as bodies
 from strongroom.crypto import digests, geometry, layers
-from strongroom.service import streams
+from strongroom.service import lanes, streams
 from strongroom.store import records
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         AsyncIterator,
         Callable,
         Coroutine,
+        Generator,
         Mapping,
         Sequence,
     )
@@ -46,6 +48,12 @@ INLINE_BYTES = 16 * 1024
 
 RUN_SEGMENTS = 8
 """Segments that are read and opened at once on the way out: 512 KiB."""
+
+WHOLE_SEGMENTS = 20
+"""Segments up to which all that is wanted of a part comes in one piece: a mebibyte and some."""
+
+SCATTERED_BYTES = 64 * 1024
+"""Chunks that are smaller on average are joined before anything else happens to them."""
 
 _Answer = TypeVar("_Answer")
 
@@ -173,6 +181,10 @@ class _Intake:
         if self.writer is None:
             self.writer = self._make_writer()
         room = self.writer.room
+        if len(batch) > 1 and sum(map(len, batch)) < SCATTERED_BYTES * len(batch):
+            # Small chunks would be copied all the same, to fill a segment, and each would
+            # cost its own call of the decoder, of every digest and of the sealer.
+            batch = [b"".join(batch)]
         for chunk in batch:
             for piece in (chunk,) if decoder is None else decoder.feed(chunk):
                 self._left -= len(piece)
@@ -350,28 +362,27 @@ class Transfer:
         """Feed all chunks to `intake`, a batch at a time, and finish it."""
         batch: list[bytes | bytearray] = []
         gathered = 0
-        working: asyncio.Future[None] | None = None
+        if small:
+            async for chunk in chunks:
+                batch.append(chunk)
+                gathered += len(chunk)
+                if gathered >= BATCH_BYTES:
+                    # More than was announced, unless it is all framing.
+                    intake.feed(batch)
+                    batch, gathered = [], 0
+            return intake.finish(batch)
+        lane = lanes.Lane(self._threads)
         try:
             async for chunk in chunks:
                 batch.append(chunk)
                 gathered += len(chunk)
                 if gathered >= BATCH_BYTES:
-                    if working is not None:
-                        await _to_the_end(working)
-                    working = self.on_thread(intake.feed, batch)
+                    await lane.put(functools.partial(intake.feed, batch), gathered)
                     batch, gathered = [], 0
-            if working is not None:
-                await _to_the_end(working)
-                working = None
-            if small:
-                return intake.finish(batch)
-            return await _to_the_end(self.on_thread(intake.finish, batch))
+            return await lane.finish(functools.partial(intake.finish, batch))
         finally:
-            if working is not None:
-                # The thread must let go of the writer before the writer is discarded. If
-                # it failed as well, what is on its way out of here came first.
-                with contextlib.suppress(Exception):
-                    await _to_the_end(working)
+            # The thread must let go of the writer before the writer is discarded.
+            await lane.stop()
 
     async def send(
         self,
@@ -404,24 +415,37 @@ class Transfer:
             found = [geometry.Slice(0, 0, 0)] if not sum(sizes) else []
         else:
             found = geometry.locate(sizes, start, end)
-        for part in found:
-            sending = self._send_part(refs, inline, body, part.index, keys, part.start, part.end)
-            # Closed by us: else whoever stops early would let go of the blob at some later time.
-            async with contextlib.aclosing(sending):
-                async for piece in sending:
-                    yield piece
+        opened = _opened(self._blobs, refs, inline, body, keys, found)
+        if len(found) == 1 and _is_inline(refs, body.parts[found[0].index]):
+            # A hop to a thread costs more than opening it here.
+            for piece in opened:
+                yield piece
+            return
+        ahead = lanes.Ahead(self._threads, opened)
+        try:
+            async for piece in ahead:
+                yield piece
+        finally:
+            await ahead.stop()
+            opened.close()
 
-    async def _send_part(
-        self,
-        refs: Mapping[bytes, records.BlobRef],
-        inline: Mapping[bytes, bytes],
-        body: bodies.SealedBody,
-        index: int,
-        keys: Sequence[envelope.DataKey],
-        start: int,
-        end: int,
-    ) -> AsyncGenerator[bytes | bytearray]:
-        part = body.parts[index]
+
+def _is_inline(refs: Mapping[bytes, records.BlobRef], part: bodies.ClearPart) -> bool:
+    ref = refs.get(part.blob_id)
+    return ref is None or not ref.place
+
+
+def _opened(
+    blobs: ports.Blobs,
+    refs: Mapping[bytes, records.BlobRef],
+    inline: Mapping[bytes, bytes],
+    body: bodies.SealedBody,
+    keys: Sequence[envelope.DataKey],
+    found: Sequence[geometry.Slice],
+) -> Generator[bytes | bytearray]:
+    """Read and open what was found, piece by piece; blocking, raises as `Transfer.send`."""
+    for wanted in found:
+        part = body.parts[wanted.index]
         ref = refs.get(part.blob_id)
         sealed_bytes = layers.sealed_size(part.plain_bytes, body.layers, body.segment_bytes)
         if ref is None or ref.size != sealed_bytes:
@@ -430,36 +454,44 @@ class Transfer:
             sealed = inline[ref.blob_id]
             if len(sealed) != ref.size:
                 raise errors.NotAuthentic("an inline blob has another length than was written")
-            opened = layers.open_all(keys, part.blob_id, part.number, sealed, body.segment_bytes)
-            yield bytes(memoryview(opened)[start:end])
-            return
-        run = streams.open_part(self._blobs, ref, part, body.segment_bytes, keys)
-        plan = geometry.plan(start, end, part.plain_bytes, body.segment_bytes)
-        first = plan.first_segment
-        trim, left = plan.trim_head, end - start
-        reading = self.on_thread(
-            run.open_from, first, min(first + RUN_SEGMENTS - 1, plan.last_segment)
-        )
+            whole = layers.open_all(keys, part.blob_id, part.number, sealed, body.segment_bytes)
+            yield bytes(memoryview(whole)[wanted.start : wanted.end])
+            continue
+        layer = streams.open_part(blobs, ref, part, body.segment_bytes, keys)
         try:
-            while True:
-                piece = await _to_the_end(reading)
-                first += RUN_SEGMENTS
-                done = first > plan.last_segment
-                if not done:
-                    last = min(first + RUN_SEGMENTS - 1, plan.last_segment)
-                    reading = self.on_thread(run.open_from, first, last)
-                if trim or len(piece) > left + trim:
-                    piece = piece[trim : trim + left]
-                trim = 0
-                left -= len(piece)
-                yield piece
-                if done:
-                    return
+            yield from _runs(layer, part.plain_bytes, body.segment_bytes, wanted)
         finally:
-            # Nobody wants to know any more how a run ended that nobody waits for.
-            with contextlib.suppress(Exception):
-                await _to_the_end(reading)
-            run.close()
+            layer.close()
+
+
+def _runs(
+    layer: streams.Layer, plain_bytes: int, segment_bytes: int, wanted: geometry.Slice
+) -> Generator[bytes | bytearray]:
+    """Read and open a part that lies in a file, by runs of segments."""
+    plan = geometry.plan(wanted.start, wanted.end, plain_bytes, segment_bytes)
+    first, trim = plan.first_segment, plan.trim_head
+    left = wanted.end - wanted.start
+    step = RUN_SEGMENTS
+    if plan.last_segment - first < WHOLE_SEGMENTS:
+        step = WHOLE_SEGMENTS
+    while first <= plan.last_segment:
+        piece = layer.open_from(first, min(first + step - 1, plan.last_segment))
+        first += step
+        if trim or len(piece) > left + trim:
+            piece = _cut(piece, trim, trim + left)
+        trim = 0
+        left -= len(piece)
+        yield piece
+
+
+def _cut(piece: bytes | bytearray, start: int, end: int) -> bytes | bytearray:
+    """Return bytes [start, end) of a piece that is nobody else's."""
+    if isinstance(piece, bytes):
+        return piece[start:end]
+    # Both ends of a bytearray come off without moving what lies between them.
+    del piece[end:]
+    del piece[:start]
+    return piece
 
 
 async def _to_the_end(work: asyncio.Future[_Answer]) -> _Answer:
