@@ -70,6 +70,49 @@ def test_two_pieces_are_never_asked_for_at_once_and_none_behind_the_last():
     assert (asked.calls, asked.most) == (6, 1)
 
 
+CHUNKED = [(b"transfer-encoding", b"chunked")]
+VOUCHED = [*CHUNKED, (b"x-amz-trailer", b"x-amz-checksum-crc32")]
+
+
+@pytest.mark.parametrize(
+    ("headers", "most"),
+    [
+        (CHUNKED, 1),
+        ([*CHUNKED, (b"x-amz-trailer", b"x-another")], 1),
+        ([*LENGTH, (b"x-amz-trailer", b"x-amz-checksum-crc32")], 1),
+        (VOUCHED, arriving.AHEAD),
+    ],
+    ids=["chunked", "another trailer", "length", "vouched for"],
+)
+def test_several_pieces_are_asked_for_only_where_a_checksum_follows(headers, most):
+    bodies = [b"abc", b"def", b""]
+    asked = Asked(*[piece(body) for body in bodies[:-1]], *[piece(b"", more=False)] * 9)
+
+    async def main():
+        body = arrive(asked, headers)
+        found = b"".join([part async for part in body])
+        body.close()
+        return found
+
+    assert asyncio.run(main()) == b"abcdef"
+    assert asked.most == most
+
+
+def test_a_body_that_is_cut_off_stays_no_body_whatever_else_was_asked_for():
+    asked = Asked(piece(b"abc"), {"type": "http.disconnect"}, *[piece(b"", more=False)] * 9)
+
+    async def main():
+        body = arrive(asked, VOUCHED)
+        await anext(body)
+        for _ in range(2):
+            with pytest.raises(errors.ClientGone):
+                await anext(body)
+        body.close()
+        return body.finished
+
+    assert asyncio.run(main()) is False
+
+
 def test_nothing_is_asked_for_before_somebody_wants_the_body():
     asked = Asked(piece(b"abcdef"))
 
