@@ -1,61 +1,72 @@
-"""Client-side encryption: speed beside Amazon's client, and transfers that are killed.
+"""Client-side encryption: speed beside the vendors' clients, and transfers that are killed.
 
-    python -m benchmarks.clientside speed --size 256 --peer .venv-conformance/cse_amazon/bin/python
+    python -m benchmarks.clientside speed --size 256 --amazon PYTHON --oss2 PYTHON
     python -m benchmarks.clientside kills --size 1024 --times 5
 
 Every transfer is a process of its own, so time, CPU and memory are its own. `speed` runs the
-contenders in turns. The peer's environment is made by `make conformance ARGS=cse_amazon`.
+contenders in turns, against a store of bytes that costs next to nothing (`bytestore.py`), or with
+`--server strongroom` against ours over TLS, which only S3's clients can talk to. The peers'
+environments are made by `make conformance ARGS="cse_amazon cse_oss2"`.
+
+`kills` kills each transfer so many times, finishes it and compares what came back.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from benchmarks import contenders
+from strongroom import testing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 MIB = 1024 * 1024
-BUCKET = "bench"
-KEY_ID = "arn:aws:kms:us-east-1:111122223333:key/0f0f0f0f-1111-2222-3333-444444444444"
-CONTENDERS = ("amazon s3-v3", "ours s3-v3", "ours sealed")
+MOST_RSS_MIB = 200
+"""What a transfer of any size may take at its peak."""
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line names."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("what", choices=("speed", "kills", "child"))
-    parser.add_argument("--size", type=int, default=256, help="MiB")
-    parser.add_argument("--times", type=int, default=5, help="kills, or rounds")
-    parser.add_argument("--threads", type=int, default=4)
-    parser.add_argument("--peer", type=Path, help="Python of an environment with Amazon's client")
-    options = parser.parse_args()
-    if options.what == "child":
-        return _child(json.load(sys.stdin))
-    sys.path.insert(0, str(ROOT / "tools/conformance"))
-    import doubles  # noqa: PLC0415 - from the folder that was just named
-
-    from strongroom import testing  # noqa: PLC0415 - a child of the peer's has none
-
-    kms = doubles.Kms()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.clientside")
+    parser.add_argument("what", choices=("speed", "kills"))
+    parser.add_argument("--size", type=int, default=256, help="MiB (256)")
+    parser.add_argument("--times", type=int, default=5, help="kills, or rounds (5)")
+    parser.add_argument("--threads", type=int, default=4, help="of each transfer (4)")
+    parser.add_argument("--server", choices=("bytes", "strongroom"), default="bytes")
+    parser.add_argument("--amazon", type=Path, help="Python with Amazon's client")
+    parser.add_argument("--oss2", type=Path, help="Python with oss2")
+    options = parser.parse_args(arguments)
+    if options.what == "kills":
+        options.server = "strongroom"
     with (
         tempfile.TemporaryDirectory(prefix="strongroom-clientside-") as directory,
-        testing.Strongroom(durable=True) as server,
+        testing.Strongroom(durable=True, kms=True) as server,
+        _endpoint(server, options.server) as at_s3,
     ):
-        server.boto3_client().create_bucket(Bucket=BUCKET)
+        server.boto3_client().create_bucket(Bucket=contenders.BUCKET)
+        key = server.boto3_client("kms").create_key()["KeyMetadata"]["Arn"]
         asked = {
-            "s3": _s3(server),
-            "kms": {**_s3(server), "endpoint_url": kms.url, "verify": True},
+            "s3": at_s3,
+            "kms": {**_endpoint_of(server), "endpoint_url": server.kms_url},
+            "key": key,
             "threads": options.threads,
             "room": directory,
+            **_pair(),
         }
         source = Path(directory, "source")
         _make(source, options.size * MIB)
@@ -64,52 +75,77 @@ def main() -> int:
 
 
 def _speed(asked: dict[str, Any], source: Path, options: argparse.Namespace) -> int:
+    chosen = list(contenders.OURS)
+    if options.server == "strongroom":
+        chosen.remove("ours oss-v2")
+    elif options.oss2:
+        chosen.append(contenders.OSS2)
+    if options.amazon:
+        chosen.append(contenders.AMAZON)
     found: dict[tuple[str, str], list[dict[str, float]]] = {}
-    contenders = CONTENDERS if options.peer else CONTENDERS[1:]
+    target = source.with_name("target")
     for round_number in range(options.times):
-        for who in contenders[round_number % 2 :] + contenders[: round_number % 2]:
+        first = round_number % len(chosen)
+        for who in chosen[first:] + chosen[:first]:
             for do in ("put", "get"):
-                target = str(source) if do == "put" else str(source.with_name("target"))
-                told = _run({**asked, "who": who, "do": do, "path": target}, options)
+                path = source if do == "put" else target
+                told = _run({**asked, "who": who, "do": do, "path": str(path)}, options)
                 found.setdefault((who, do), []).append(told)
-            if _digest(source) != _digest(source.with_name("target")):
+            if _digest(source) != _digest(target):
                 sys.stderr.write(f"{who} gave other bytes back\n")
                 return 1
+            target.unlink()
     gib = options.size / 1024
-    for (who, do), runs in found.items():
-        middle = sorted(runs, key=lambda one: one["seconds"])[len(runs) // 2]
+    for who, do in sorted(found):
+        runs = found[who, do]
+        rates = sorted(options.size / one["seconds"] for one in runs)
+        cpu = sorted(one["cpu"] / gib for one in runs)[len(runs) // 2]
+        peak = max(one["rss_mib"] for one in runs)
         sys.stdout.write(
-            f"{who:14} {do}  {options.size / middle['seconds']:7.1f} MiB/s"
-            f"  {middle['cpu'] / gib:6.2f} CPU s/GiB  {middle['rss_mib']:6.0f} MiB peak\n"
+            f"{who:14} {do}  {rates[len(rates) // 2]:7.1f} MiB/s ({rates[0]:.0f} to {rates[-1]:.0f})"
+            f"  {cpu:6.2f} CPU s/GiB  {peak:6.0f} MiB peak\n"
         )
     return 0
 
 
 def _kills(asked: dict[str, Any], source: Path, options: argparse.Namespace) -> int:
     wrong = 0
-    for who in CONTENDERS[1:]:
+    target = source.with_name("target")
+    for who in contenders.OURS[:2]:
         for do in ("put", "get"):
-            path = source if do == "put" else source.with_name("target")
+            path = source if do == "put" else target
             ask = {**asked, "who": who, "do": do, "path": str(path), "checkpoint": True}
-            killed, least = 0, 1.0
-            while killed < options.times:
-                child = _start(ask, options)
-                try:
-                    child.communicate(json.dumps(ask), timeout=least)
-                    break
-                except subprocess.TimeoutExpired:
-                    child.send_signal(signal.SIGKILL)
-                    child.communicate()
-                    killed += 1
-                    least += 0.7
-            last = _run(ask, options)
-            wrong += last["rss_mib"] >= 200  # noqa: PLR2004 - what was promised
-            sys.stdout.write(f"{who:14} {do}  {killed} kills, {last['rss_mib']:.0f} MiB peak\n")
-        same = _digest(source) == _digest(source.with_name("target"))
+            killed, peak = _killed(ask, options)
+            wrong += peak >= MOST_RSS_MIB or killed < options.times
+            sys.stdout.write(f"{who:14} {do}  {killed} kills, {peak:.0f} MiB peak\n")
+            sys.stdout.flush()
+        same = _digest(source) == _digest(target)
         wrong += not same
         sys.stdout.write(f"{who:14} {'the same bytes' if same else 'OTHER BYTES'}\n")
-        source.with_name("target").unlink()
+        target.unlink()
     return 1 if wrong else 0
+
+
+def _killed(ask: dict[str, Any], options: argparse.Namespace) -> tuple[int, float]:
+    """Kill a transfer again and again, each time further on, and let it end.
+
+    Returns:
+        How often it was killed, and the most memory that any of the processes had, in MiB.
+    """
+    killed, peak = 0, 0.0
+    size = options.size * MIB
+    for number in range(1, options.times + 1):
+        child = _start(ask, options)
+        assert child.stdin is not None, "it is a pipe"
+        with child.stdin as stdin:
+            json.dump({**ask, "die_at": size * number // (options.times + 1)}, stdin)
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        assert child.stdout is not None, "it is a pipe"
+        child.stdout.close()
+        killed += child.returncode == -signal.SIGKILL
+        peak = max(peak, used.ru_maxrss / 1024)
+    return killed, max(peak, _run(ask, options)["rss_mib"])
 
 
 def _run(asked: dict[str, Any], options: argparse.Namespace) -> dict[str, float]:
@@ -122,9 +158,9 @@ def _run(asked: dict[str, Any], options: argparse.Namespace) -> dict[str, float]
 
 
 def _start(asked: dict[str, Any], options: argparse.Namespace) -> subprocess.Popen[str]:
-    python = str(options.peer) if asked["who"].startswith("amazon") else sys.executable
-    return subprocess.Popen(  # noqa: S603 - this file
-        [python, "-m", "benchmarks.clientside", "child"],
+    pythons = {contenders.AMAZON: options.amazon, contenders.OSS2: options.oss2}
+    return subprocess.Popen(  # noqa: S603 - ourselves
+        [str(pythons.get(asked["who"], sys.executable)), "-m", "benchmarks.contenders"],
         cwd=ROOT,
         env={**os.environ, "AWS_EC2_METADATA_DISABLED": "true"},
         stdin=subprocess.PIPE,
@@ -133,76 +169,46 @@ def _start(asked: dict[str, Any], options: argparse.Namespace) -> subprocess.Pop
     )
 
 
-def _child(asked: dict[str, Any]) -> int:
-    """Do one transfer and say what it took."""
-    transfer = _amazon(asked) if asked["who"].startswith("amazon") else _ours(asked)
-    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
-    transfer()
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    told = {
-        "seconds": time.monotonic() - began,
-        "cpu": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-        "rss_mib": after.ru_maxrss / 1024,
-    }
-    json.dump(told, sys.stdout)
-    return 0
+@contextlib.contextmanager
+def _endpoint(server: testing.Strongroom, kind: str) -> Iterator[dict[str, Any]]:
+    """Give what a boto3 client of S3 is made with, for either server."""
+    if kind == "strongroom":
+        yield {**_endpoint_of(server), "endpoint_url": server.endpoint_url}
+        return
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.bytestore"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as store:
+        assert store.stdout is not None, "it is a pipe"
+        assert store.stdin is not None, "it is a pipe"
+        try:
+            url = store.stdout.readline().strip()
+            yield {**_endpoint_of(server), "endpoint_url": url}
+        finally:
+            store.stdin.close()
 
 
-def _ours(asked: dict[str, Any]) -> Any:
-    import boto3  # noqa: PLC0415 - not to be counted with the parent's
-
-    from strongroom.client import KmsKey, s3  # noqa: PLC0415 - likewise
-
-    kind = asked["who"].removeprefix("ours ")
-    checkpoints = str(Path(asked["room"], "checkpoints")) if asked.get("checkpoint") else None
-    client = s3.EncryptedClient(
-        _boto3(asked),
-        KmsKey(boto3.client("kms", **asked["kms"]), KEY_ID),
-        format=kind,
-        threads=asked["threads"],
-        checkpoint_dir=checkpoints,
-    )
-    name = kind
-    if asked["do"] == "put":
-        return lambda: client.upload_file(asked["path"], BUCKET, name)
-    return lambda: client.download_file(BUCKET, name, asked["path"])
-
-
-def _amazon(asked: dict[str, Any]) -> Any:
-    import boto3  # noqa: PLC0415 - the peer's own
-    import s3_encryption  # noqa: PLC0415 - in the peer's environment only
-    from s3_encryption.materials import kms_keyring  # noqa: PLC0415 - likewise
-
-    keyring = kms_keyring.KmsKeyring(boto3.client("kms", **asked["kms"]), KEY_ID)
-    config = s3_encryption.S3EncryptionClientConfig(keyring=keyring)
-    client = s3_encryption.S3EncryptionClient(_boto3(asked), config)
-    if asked["do"] == "put":
-        return lambda: client.upload_file(asked["path"], BUCKET, "amazon")
-
-    def get() -> None:
-        body = client.get_object(Bucket=BUCKET, Key="amazon")["Body"]
-        with Path(asked["path"]).open("wb") as file:
-            while chunk := body.read(8 * MIB):
-                file.write(chunk)
-
-    return get
-
-
-def _boto3(asked: dict[str, Any]) -> Any:
-    import boto3  # noqa: PLC0415 - as above
-    from botocore.config import Config  # noqa: PLC0415 - as above
-
-    return boto3.client("s3", **asked["s3"], config=Config(s3={"addressing_style": "path"}))
-
-
-def _s3(server: Any) -> dict[str, Any]:
+def _endpoint_of(server: testing.Strongroom) -> dict[str, Any]:
     return {
-        "endpoint_url": server.endpoint_url,
         "verify": server.ca_bundle,
         "region_name": "us-east-1",
         "aws_access_key_id": server.access_key,
         "aws_secret_access_key": server.secret_key,
     }
+
+
+def _pair() -> dict[str, str]:
+    """Return a pair of RSA keys as PEM, in the form that every contender reads."""
+    private = rsa.generate_private_key(65537, 2048)
+    encoding, kind = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL
+    pem = private.private_bytes(encoding, kind, serialization.NoEncryption())
+    public = private.public_key().public_bytes(
+        encoding, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return {"pem": pem.decode(), "public": public.decode()}
 
 
 def _make(path: Path, size: int) -> None:
