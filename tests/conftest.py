@@ -7,8 +7,11 @@ import itertools
 import sys
 from operator import itemgetter
 
+import jwt
+import jwt.algorithms
 import pytest
 from botocore import exceptions
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -591,3 +594,61 @@ def tink_opens(tink_of):
             return stream.read()
 
     return opened
+
+
+class Issuer:
+    """An issuer of identity tokens: its keys, its documents, its tokens."""
+
+    def __init__(self, url="https://issuer.example/realm", *, base=None):
+        self.url = url
+        self.base = url if base is None else base
+        self.keys = {}
+        self.rotate("first")
+
+    def rotate(self, key_id, key=None):
+        """Sign with a new key from now on, and show no other."""
+        self.key_id = key_id
+        self.keys = {key_id: key or ec.generate_private_key(ec.SECP256R1())}
+
+    @property
+    def documents(self):
+        """What lies at which path below the issuer's URL."""
+        about = {"issuer": self.url, "jwks_uri": f"{self.base}/keys"}
+        return {"/.well-known/openid-configuration": about, "/keys": self.key_set}
+
+    @property
+    def key_set(self):
+        return {"keys": [public_jwk(key, key_id) for key_id, key in self.keys.items()]}
+
+    def token(self, now_s, *, headers=None, algorithm="ES256", key=None, **claims):
+        """Return a token; a claim or header that is None is left out."""
+        payload = {
+            "iss": self.url,
+            "sub": "ann",
+            "aud": "strongroom",
+            "iat": now_s,
+            "exp": now_s + 300,
+        } | claims
+        head = {"kid": self.key_id} | (headers or {})
+        return jwt.encode(
+            {name: value for name, value in payload.items() if value is not None},
+            self.keys[self.key_id] if key is None else key,
+            algorithm,
+            {name: value for name, value in head.items() if value is not None},
+        )
+
+
+def public_jwk(key, key_id, **more):
+    """Return the public half of a key as a JSON Web Key."""
+    family = jwt.algorithms.RSAAlgorithm if hasattr(key, "decrypt") else jwt.algorithms.ECAlgorithm
+    return {**family.to_jwk(key.public_key(), as_dict=True), "kid": key_id, "use": "sig"} | more
+
+
+@pytest.fixture
+def issuer():
+    return Issuer()
+
+
+@pytest.fixture
+def make_issuer():
+    return Issuer

@@ -93,6 +93,39 @@ def test_a_user_is_added_listed_and_removed(run, store):
     assert left == []
 
 
+def test_an_identity_provider_is_believed_and_believed_no_more(run, store):
+    where = ("--data-dir", str(store))
+    url = "https://issuer.example/realm"
+    add = ("admin", "oidc", "add", url, "--client-id", "a", "--client-id", "b", *where)
+
+    arn = json.loads(run(*add, "--json").output)["arn"]
+    twice = run(*add)
+    listed = json.loads(run("admin", "oidc", "list", "--json", *where).output)
+    removed = run("admin", "oidc", "remove", url, *where)
+    again = run("admin", "oidc", "remove", url, *where)
+
+    assert arn.endswith(":oidc-provider/issuer.example/realm")
+    assert listed == [{"url": url, "arn": arn, "clients": "a,b"}]
+    assert (twice.exit_code, removed.exit_code, again.exit_code) == (1, 0, 1)
+    assert "already a oidc-provider" in twice.stderr
+    assert "There is no oidc-provider 'issuer.example/realm'" in again.stderr
+    assert run("admin", "oidc", "list", *where).output == ""
+
+
+def test_an_identity_provider_may_belong_to_another_account(run, store):
+    where = ("--data-dir", str(store))
+    add = ("admin", "oidc", "add", "https://issuer.example", "--client-id", "a", *where)
+    run("admin", "user", "add", "ada", *where)
+
+    nobody = run(*add, "--account", "bob")
+    added = run(*add, "--account", "ada")
+
+    assert "There is no user 'bob'" in nobody.stderr
+    assert added.exit_code == 0
+    assert run("admin", "oidc", "list", *where).output == ""
+    assert "issuer.example" in run("admin", "oidc", "list", "--account", "ada", *where).output
+
+
 def test_access_keys_are_rotated(run, store):
     where = ("--data-dir", str(store))
     first = json.loads(run("admin", "user", "add", "ada", "--json", *where).output)

@@ -344,6 +344,7 @@ class Store:
         scheme="https",
         host=HOST,
         region="us-east-1",
+        token=None,
         **config,
     ):
         client = _session().client(
@@ -351,6 +352,7 @@ class Store:
             endpoint_url=f"{scheme}://{host}",
             aws_access_key_id=access_key,
             aws_secret_access_key=secret_key,
+            aws_session_token=token,
             region_name=region,
             config=Config(
                 **{
@@ -365,6 +367,47 @@ class Store:
         if scheme == "http":
             client.meta.events.unregister("before-parameter-build.s3")
         return client
+
+    def query_client(self, service, access_key, secret_key, token=None):
+        """Return a client of IAM or STS whose requests are answered in process."""
+        client = _session().client(
+            service,
+            endpoint_url=f"https://{HOST}",
+            region_name="us-east-1",
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret_key,
+            aws_session_token=token,
+            config=Config(retries={"max_attempts": 1, "mode": "standard"}),
+        )
+        client.meta.events.register(f"before-send.{service}", self.answer_query)
+        return client
+
+    def answer_query(self, request, **_kwargs):
+        parts = urlsplit(request.url)
+        body = request.body or b""
+        body = body.encode() if isinstance(body, str) else body
+
+        async def pieces():
+            yield body
+
+        headers = [
+            (k.lower().encode(), v if isinstance(v, bytes) else str(v).encode())
+            for k, v in request.headers.items()
+        ]
+        if b"host" not in dict(headers):
+            headers.append((b"host", parts.netloc.encode()))
+        sent = message.Request(
+            method=request.method,
+            raw_path=parts.path.encode(),
+            raw_query=parts.query.encode(),
+            headers=headers,
+            body=pieces(),
+            secure=True,
+            request_id="0" * 16,
+        )
+        response = self.run(self.core.query.handle(sent)).response
+        named = {k.decode(): v.decode() for k, v in response.headers}
+        return AWSResponse(request.url, response.status, named, Raw(response.body))
 
     def answer(self, request, **_kwargs):
         parts = urlsplit(request.url)

@@ -1,29 +1,18 @@
 """IAM and STS as boto3 speaks them, and what their policies do to S3."""
 
 import json
-from urllib.parse import urlsplit
 
 import boto3
 import pytest
-from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from strongroom import errors
 from strongroom.access import identities, sessions
-from strongroom.wire import message
 
 ALICE = "alicekey", "alice-secret"
 BOB = "bobkey", "bob-secret-key"
 SESSION = boto3.session.Session()
-
-
-class Raw:
-    def __init__(self, body):
-        self.body = body
-
-    def stream(self, *_args, **_kwargs):
-        yield self.body
 
 
 class Clock:
@@ -34,43 +23,7 @@ class Clock:
 
 
 def connect(store, service, access_key, secret_key, token=None):
-    """Return a client of IAM or STS whose requests are answered in process."""
-    client = SESSION.client(
-        service,
-        endpoint_url="https://127.0.0.1:9",
-        region_name="us-east-1",
-        aws_access_key_id=access_key,
-        aws_secret_access_key=secret_key,
-        aws_session_token=token,
-        config=Config(retries={"max_attempts": 1, "mode": "standard"}),
-    )
-
-    def answer(request, **_kwargs):
-        parts = urlsplit(request.url)
-        body = request.body or b""
-        body = body.encode() if isinstance(body, str) else body
-
-        async def pieces():
-            yield body
-
-        headers = [(k.lower().encode(), str(v).encode() if not isinstance(v, bytes) else v) for k, v in request.headers.items()]  # fmt: skip
-        if b"host" not in dict(headers):
-            headers.append((b"host", parts.netloc.encode()))
-        sent = message.Request(
-            method=request.method,
-            raw_path=parts.path.encode(),
-            raw_query=parts.query.encode(),
-            headers=headers,
-            body=pieces(),
-            secure=True,
-            request_id="0" * 16,
-        )
-        response = store.run(store.core.query.handle(sent)).response
-        named = {k.decode(): v.decode() for k, v in response.headers}
-        return AWSResponse(request.url, response.status, named, Raw(response.body))
-
-    client.meta.events.register(f"before-send.{service}", answer)
-    return client
+    return store.query_client(service, access_key, secret_key, token)
 
 
 @pytest.fixture

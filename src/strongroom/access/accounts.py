@@ -1,4 +1,4 @@
-"""Who is in an account: users, groups, roles and policies, in IAM's words.
+"""Who is in an account: users, groups, roles, policies and identity providers, in IAM's words.
 
 Everything belongs to the account of one top-level user, who may do all of this; what an
 account's own users may do of it, their policies say (`dialects.iam` asks).
@@ -28,6 +28,7 @@ USER: Final = "user"
 GROUP: Final = "group"
 ROLE: Final = "role"
 POLICY: Final = "policy"
+PROVIDER: Final = "oidc-provider"
 
 MAX_KEYS: Final = 2
 MAX_ATTACHED: Final = 10
@@ -36,12 +37,14 @@ MAX_INLINE: Final = {USER: 2048, GROUP: 5120, ROLE: 10_240}
 """Characters of all inline policies together, blanks not counted."""
 MAX_TAGS: Final = 50
 
-_PREFIXES: Final = {USER: "AIDA", GROUP: "AGPA", ROLE: "AROA", POLICY: "ANPA"}
+_PREFIXES: Final = {USER: "AIDA", GROUP: "AGPA", ROLE: "AROA", POLICY: "ANPA", PROVIDER: "SROP"}
 _NAMES: Final = {
     USER: re.compile(r"[\w+=,.@-]{1,64}", re.ASCII),
     GROUP: re.compile(r"[\w+=,.@-]{1,128}", re.ASCII),
     ROLE: re.compile(r"[\w+=,.@-]{1,64}", re.ASCII),
     POLICY: re.compile(r"[\w+=,.@-]{1,128}", re.ASCII),
+    # `web_identity.name_of` makes it, and knows more of what it may be.
+    PROVIDER: re.compile(r"[\w.:\[\]~%/-]{1,255}", re.ASCII),
 }
 _PATH: Final = re.compile(r"/|/[\x21-\x7e]{1,510}/")
 _TRIES: Final = 5
@@ -50,7 +53,7 @@ _TRIES: Final = 5
 
 @dataclass(slots=True)
 class Entity:
-    """A user, group, role or policy, opened.
+    """A user, group, role, policy or identity provider, opened.
 
     Attributes:
         path: begins and ends with `/`.
@@ -58,7 +61,9 @@ class Entity:
         attached: ARNs of managed policies.
         groups: ids of a user's groups.
         text: a policy's document; a role's trust policy.
-        hours_s: how long sessions of a role may last, in seconds.
+        session_s: how long sessions of a role may last, in seconds.
+        clients: audiences of an identity provider.
+        thumbprints: of its certificates.
     """
 
     row: stored.Entity
@@ -70,6 +75,8 @@ class Entity:
     text: str = ""
     description: str = ""
     session_s: int = 3600
+    clients: list[str] = field(default_factory=list)
+    thumbprints: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:

@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 
 Keys = dict[str, tuple[str, ...]]
 
-OF_ASKERS: Final = ("aws:principal", "aws:userid", "aws:username")
+OF_ASKERS: Final = (
+    "aws:principal",
+    "aws:userid",
+    "aws:username",
+    "aws:tokenissuetime",
+    "aws:multifactorauth",
+    "aws:federatedprovider",
+)
 """How the keys begin that `of_principal` knows completely: one that it leaves out is absent."""
 
 
@@ -55,6 +62,12 @@ def of_principal(principal: identities.Principal) -> Keys:
         "aws:principaltype": ("Account",),
         "aws:userid": (account,),
     }
+    if principal.is_temporary:
+        # Nobody brings a second factor here; with keys for good the condition key is absent.
+        found["aws:multifactorauthpresent"] = ("false",)
+        if principal.issued_ms:
+            issued = datetime.fromtimestamp(principal.issued_ms / 1000, UTC)
+            found["aws:tokenissuetime"] = (issued.isoformat(timespec="seconds"),)
     if member is None:
         found["aws:username"] = (principal.name,)
         return found
@@ -62,6 +75,8 @@ def of_principal(principal: identities.Principal) -> Keys:
     if member.role_arn:
         found["aws:principaltype"] = ("AssumedRole",)
         found["aws:principalarn"] = (member.role_arn,)
+        if member.provider:
+            found["aws:federatedprovider"] = (member.provider,)
     else:
         found["aws:principaltype"] = ("User",)
         found["aws:username"] = (member.name,)

@@ -64,6 +64,7 @@ class Member:
         policies: what it may do.
         session: limits that a session was begun with; None for none.
         tags: of the user or role.
+        provider: ARN of the identity provider that vouched for a session; empty for none.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Member:
     policies: tuple[documents.Document, ...]
     session: documents.Document | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    provider: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class Principal:
         name: of the account.
         member: who of the account asks; None for its owner.
         is_temporary: it is a session that asks.
+        issued_ms: when that session began; 0 if it is none, or does not say.
     """
 
     user_id: str
@@ -94,6 +97,7 @@ class Principal:
     is_anonymous: bool = False
     member: Member | None = None
     is_temporary: bool = False
+    issued_ms: int = 0
 
     @property
     def account_id(self) -> str:
@@ -250,7 +254,13 @@ class Identities:
         return Identity(await self._principal(user.user_id, user.name, member), secret_key)
 
     async def _principal(
-        self, user_id: str, name: str, member: Member | None, *, is_temporary: bool = False
+        self,
+        user_id: str,
+        name: str,
+        member: Member | None,
+        *,
+        is_temporary: bool = False,
+        issued_ms: int = 0,
     ) -> Principal:
         is_root = user_id == ROOT_ID and member is None
         return Principal(
@@ -259,6 +269,7 @@ class Identities:
             is_root=is_root,
             member=member,
             is_temporary=is_temporary,
+            issued_ms=issued_ms,
         )
 
     async def _member(
@@ -273,7 +284,14 @@ class Identities:
             )
             unique_id = f"{entity.row.entity_id}:{session.name}"
             return Member(
-                f"{role}:{session.name}", arn, unique_id, entity.arn, policies, limits, entity.tags
+                f"{role}:{session.name}",
+                arn,
+                unique_id,
+                entity.arn,
+                policies,
+                limits,
+                entity.tags,
+                session.provider,
             )
         return Member(
             entity.name, entity.arn, entity.row.entity_id, "", policies, limits, entity.tags
@@ -291,7 +309,9 @@ class Identities:
             member = await self._member(entity, session)
         elif not await self.is_known(session.user_id):
             raise errors.TokenInvalid("whose session it was is gone")
-        principal = await self._principal(session.user_id, "", member, is_temporary=True)
+        principal = await self._principal(
+            session.user_id, "", member, is_temporary=True, issued_ms=session.issued_ms
+        )
         return Identity(principal, session.secret_key)
 
     def begin_session(self, session: sessions.Session) -> tuple[str, str]:

@@ -29,6 +29,8 @@ class Session:
         member: id of the user or role in it; empty for the account's owner.
         name: of the session, where a role was assumed.
         policy: limits, as they were sent; empty for none.
+        issued_ms: when it began; 0 in tokens of older releases.
+        provider: ARN of the identity provider that vouched for it; empty for none.
     """
 
     user_id: str
@@ -37,6 +39,8 @@ class Session:
     policy: str
     expires_ms: int
     secret_key: secret.SecretKey = field(repr=False)
+    issued_ms: int = 0
+    provider: str = ""
 
 
 def seal(
@@ -53,6 +57,8 @@ def seal(
         session.policy,
         session.expires_ms,
         session.secret_key.reveal().decode(),
+        session.issued_ms,
+        session.provider,
     ]
     sealed = keeper.seal_session(access_key, json.dumps(fields).encode(), random_bytes)
     return base64.urlsafe_b64encode(sealed).decode()
@@ -69,5 +75,6 @@ def parse(keeper: master.Master, access_key: str, token: str) -> Session:
         raw = keeper.open_session(access_key, sealed)
     except (binascii.Error, ValueError, errors.NotAuthentic) as error:
         raise errors.TokenInvalid("not a token of this access key") from error
-    user_id, member, name, policy, expires_ms, secret_key = json.loads(raw)
-    return Session(user_id, member, name, policy, expires_ms, secret.SecretKey(secret_key.encode()))
+    user_id, member, name, policy, expires_ms, secret_key, *later = json.loads(raw)
+    opened = secret.SecretKey(secret_key.encode())
+    return Session(user_id, member, name, policy, expires_ms, opened, *later)

@@ -1,11 +1,14 @@
-"""How commands get at a data directory, and how they write a moment."""
+"""How commands get at a data directory, and how they show what they found there."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 import os
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from strongroom.server import home, settings
 
@@ -29,6 +32,15 @@ def administer(options: dict[str, Any], run: Callable[[app.Admin], Awaitable[Non
             await run(store)
 
     asyncio.run(opened())
+
+
+def show(tables: list[dict[str, str]], *, as_json: bool) -> None:
+    """Print a list: a line of values for each, or JSON."""
+    if as_json:
+        click.echo(json.dumps(tables))
+    else:
+        for table in tables:
+            click.echo("  ".join(table.values()))
 
 
 def moment(milliseconds: int) -> str:

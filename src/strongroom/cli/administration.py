@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from strongroom.access import identities
-from strongroom.cli import administering, failures, guarding, serving
+from strongroom.cli import administering, believing, failures, guarding, serving
 from strongroom.server import settings
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def admin() -> None:
 
 admin.add_command(guarding.bucket)
 admin.add_command(guarding.restore)
+admin.add_command(believing.oidc)
 
 
 @admin.group()
@@ -83,7 +84,7 @@ def list_users(*, as_json: bool, **options: Any) -> None:
     """List users by name."""
 
     async def run(store: app.Admin) -> None:
-        _list([_described(found) for found in await store.users()], as_json=as_json)
+        administering.show([_described(found) for found in await store.users()], as_json=as_json)
 
     with failures.told():
         administering.administer(options, run)
@@ -131,7 +132,7 @@ def list_keys(who: str, *, as_json: bool, **options: Any) -> None:
             }
             for found in await store.keys_of(who)
         ]
-        _list(tables, as_json=as_json)
+        administering.show(tables, as_json=as_json)
 
     with failures.told():
         administering.administer(options, run)
@@ -192,14 +193,6 @@ def remove_key(access_key: str, **options: Any) -> None:
 
     with failures.told():
         administering.administer(options, run)
-
-
-def _list(tables: list[dict[str, str]], *, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(tables))
-    else:
-        for table in tables:
-            click.echo("  ".join(table.values()))
 
 
 def _tell_made(table: dict[str, str], what: str, *, as_json: bool) -> None:

@@ -55,8 +55,9 @@ def _sentence(error: errors.StrongroomError) -> str:
             return f"The user or access key {error.name!r} exists already; choose another."
         case errors.UserNotFound():
             return f"There is no user {error.name!r}; `strongroom admin user list` shows them all."
-        case errors.NoSuchEntity():
-            return f"There is no {error.kind} {error.name!r}."
+        case errors.NoSuchEntity() | errors.EntityExists():
+            found = isinstance(error, errors.EntityExists)
+            return f"There is {'already a' if found else 'no'} {error.kind} {error.name!r}."
         case errors.StoreFull():
             return "No space is left in the data directory; make room and try again."
         case errors.StoreFailed():

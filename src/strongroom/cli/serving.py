@@ -138,6 +138,18 @@ config_option = click.option(
     help="Whether forms and presigned URLs may be signed by Signature Version 2."
     " [env: STRONGROOM_SIGNATURE_V2; default: allow]",
 )
+@click.option(
+    "--oidc-ca",
+    metavar="FILE",
+    help="Authorities of identity providers' certificates in PEM, besides the machine's."
+    " [env: STRONGROOM_OIDC_CA; default: none]",
+)
+@click.option(
+    "--oidc-private-networks",
+    is_flag=True,
+    help="Identity providers may be on this machine and in private networks."
+    " [env: STRONGROOM_OIDC_PRIVATE_NETWORKS; default: off]",
+)
 @click.option("--audit-log", metavar="FILE", hidden=True)
 @click.option(
     "--guard-default",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from strongroom.access import web_identity
     from strongroom.crypto import secret
     from strongroom.server import guards
     from strongroom.store import records
@@ -121,6 +122,39 @@ class Admin(Protocol):
 
         Raises:
             NoSuchEntity: there is none.
+        """
+        ...
+
+    async def add_provider(
+        self, account: str, url: str, clients: Sequence[str], thumbprints: Sequence[str]
+    ) -> str:
+        """Have an account believe an identity provider; return the provider's ARN.
+
+        Args:
+            account: name of the account's owner; `root` too.
+            url: of the issuer.
+            clients: audiences that its tokens may be for.
+            thumbprints: SHA-1 of certificates of its own.
+
+        Raises:
+            UserNotFound: there is no such account.
+            EntityExists, InvalidEntity, LimitPassed: as `access.providers.add`.
+        """
+        ...
+
+    async def providers(self, account: str) -> Sequence[web_identity.Provider]:
+        """Return the identity providers that an account believes, by name.
+
+        Raises:
+            UserNotFound: there is no such account.
+        """
+        ...
+
+    async def remove_provider(self, account: str, url: str) -> None:
+        """Have an account believe an identity provider no more.
+
+        Raises:
+            UserNotFound, NoSuchEntity: there is no such account, or it has no such provider.
         """
         ...
 

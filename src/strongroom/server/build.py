@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from strongroom import errors
-from strongroom.access import accounts, decision, identities
+from strongroom.access import accounts, decision, identities, issuers, providers, web_identity
 from strongroom.console import pages
 from strongroom.crypto import secret
 from strongroom.dialects.iam import service as iam
@@ -28,6 +28,7 @@ from strongroom.server import (
     files,
     guards,
     home,
+    issuer_documents,
     key_masters,
     key_service,
 )
@@ -168,6 +169,9 @@ async def build(
             if settings.kms_master is not None
             else None,
             kms_cache_ms=settings.kms_cache_s * 1000,
+            fetch=issuer_documents.Documents(
+                ca_bundle=settings.oidc_ca, within=settings.oidc_private_networks
+            ),
             root_access_key=settings.root_access_key,
             root_secret_key=settings.root_secret_key,
             region=settings.region,
@@ -316,6 +320,35 @@ class Administration:
         """See the protocol."""
         await self._people.remove_key(access_key)
 
+    async def _owner(self, account: str) -> str:
+        return (
+            identities.ROOT_ID
+            if account == identities.ROOT_NAME
+            else (await self._named(account))[0]
+        )
+
+    async def add_provider(
+        self, account: str, url: str, clients: Sequence[str], thumbprints: Sequence[str]
+    ) -> str:
+        """See the protocol."""
+        owner = await self._owner(account)
+        added = await providers.add(
+            self._people.members, owner, url, clients=clients, thumbprints=thumbprints
+        )
+        return added.arn
+
+    async def providers(self, account: str) -> Sequence[web_identity.Provider]:
+        """See the protocol."""
+        owner = await self._owner(account)
+        found = await self._people.members.all(owner, accounts.PROVIDER)
+        return [providers.opened(each) for each in found]
+
+    async def remove_provider(self, account: str, url: str) -> None:
+        """See the protocol."""
+        owner = await self._owner(account)
+        name = url.removeprefix(web_identity.HTTPS)
+        await self._people.members.remove(owner, accounts.PROVIDER, name)
+
     def fingerprint(self, key: secret.SecretKey) -> bytes:
         """See the protocol."""
         return self._keeper.fingerprint(key)
@@ -371,6 +404,7 @@ async def assemble(
     may_collect: Callable[[], bool] = lambda: True,
     calendar: lifecycle.Calendar = lifecycle.REAL,
     permit: Callable[[], AbstractContextManager[bool]] = lambda: contextlib.nullcontext(True),
+    fetch: issuers.Fetch | None = None,
     report: Callable[[message.Request, Exception], None],
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     clock_ms: Callable[[], int] = clock_ms,
@@ -395,6 +429,7 @@ async def assemble(
         may_collect: whether it is this process that collects and expires, asked each time.
         calendar: how long days are to the rules of buckets.
         permit: see `housekeeping.Collector`.
+        fetch: gets documents of identity providers; None for those at public addresses.
         report: is told of failures that are not the client's.
         random_bytes: source of keys, salts and ids.
         clock_ms: the time.
@@ -527,7 +562,13 @@ async def assemble(
         calendar=calendar,
         may_walk=may_collect,
     )
-    query = iam.Query(people, dialect.authenticate_service, clock_ms=clock_ms, report=report)
+    query = iam.Query(
+        people,
+        dialect.authenticate_service,
+        issuers.Issuers(fetch or issuer_documents.Documents(), clock_ms=clock_ms),
+        clock_ms=clock_ms,
+        report=report,
+    )
     return Core(
         catalog,
         blobs,

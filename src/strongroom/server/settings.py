@@ -82,6 +82,8 @@ class Settings:
             tests of rules alone.
         fingerprints: whether those of customer keys are kept with what they guard.
         guard_default: for how many days new buckets keep what foreign keys displace; 0 for none.
+        oidc_ca: authorities of identity providers' certificates, besides the machine's.
+        oidc_private_networks: whether identity providers may be at private addresses.
     """
 
     data_dir: Path = Path("strongroom-data")
@@ -104,6 +106,8 @@ class Settings:
     public_access_default: str = "block"
     fingerprints: bool = True
     guard_default: int = 0
+    oidc_ca: Path | None = None
+    oidc_private_networks: bool = False
     root_access_key: str | None = None
     root_secret_key: secret.SecretKey | None = None
     master_key: secret.SecretKey | None = None
@@ -413,6 +417,8 @@ _ROWS: Sequence[_Row] = (
     _row("public_access_default", _allow_or_block),
     _row("fingerprints", _switch, may_be_off=False),
     _row("guard_default", _days),
+    _row("oidc_ca", _path),
+    _row("oidc_private_networks", _switch),
     _row("root_access_key", parse_access_key, keeps_empty=True),
     _row("root_secret_key", parse_secret_key, keeps_empty=True),
     _row("master_key", parse_master_key, keeps_empty=True),
@@ -443,7 +449,7 @@ def undump(raw: bytes) -> Settings:
     for name in ("listen", "http_listen", "kms_listen", "console_listen", "metrics_listen"):
         if table[name] is not None:
             table[name] = parse_address(table[name])
-    for name in ("data_dir", "tls_cert", "tls_key"):
+    for name in ("data_dir", "tls_cert", "tls_key", "oidc_ca"):
         if table[name] is not None:
             table[name] = Path(table[name])
     for name in ("root_secret_key", "master_key", "kms_master_secret"):

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A user, group, role or policy of an account.
+    """A user, group, role, policy or identity provider of an account.
 
     Attributes:
         entity_id: names it for ever; never used again.
         account: canonical id of the account's owner.
-        kind: `user`, `group`, `role` or `policy`.
+        kind: `user`, `group`, `role`, `policy` or `oidc-provider`.
         name: unique among its kind in the account, whatever the case of its letters.
         document: JSON of everything else; opaque to the catalog.
         version: counts the changes, from 1.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from strongroom.dialects.operation import Refused
 
 if TYPE_CHECKING:
-    from strongroom.access import accounts, identities, wildcards
+    from strongroom.access import accounts, identities, issuers, wildcards
 
 Result = dict[str, Any]
 
@@ -24,6 +24,7 @@ class Ask:
         people: users, credentials and sessions.
         now_ms: the time.
         keys: condition keys that every service knows, of this request.
+        issuers: verifies identity tokens.
     """
 
     params: dict[str, str] = field(repr=False)
@@ -31,6 +32,7 @@ class Ask:
     people: identities.Identities
     now_ms: int
     keys: wildcards.Context = field(repr=False)
+    issuers: issuers.Issuers = field(repr=False)
 
     @property
     def account(self) -> str:
@@ -99,6 +101,7 @@ class Declared:
         kind: of entity that the action is about; empty for none.
         member: the parameter that names it.
         open: everybody who is known may do it, whatever policies say.
+        unsigned: it is proven by what its parameters bring, and a signature is not looked at.
         lacks: parameters that would narrow rights, and are not served: refused, never ignored.
     """
 
@@ -107,6 +110,7 @@ class Declared:
     kind: str
     member: str
     open: bool
+    unsigned: bool
     lacks: tuple[str, ...]
     handler: Handler
 
@@ -118,12 +122,13 @@ def action(
     kind: str = "",
     member: str = "",
     everybody: bool = False,
+    unsigned: bool = False,
     lacks: tuple[str, ...] = (),
 ) -> Callable[[Handler], Declared]:
     """Declare the decorated coroutine as the handler of an action."""
 
     def declare(handler: Handler) -> Declared:
         named = member or (f"{kind.capitalize()}Name" if kind else "")
-        return Declared(name, service, kind, named, everybody, lacks, handler)
+        return Declared(name, service, kind, named, everybody, unsigned, lacks, handler)
 
     return declare

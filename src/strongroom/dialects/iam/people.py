@@ -17,10 +17,6 @@ _SESSION_S: Final = 3600, 43_200
 """Shortest and longest session of a role, in seconds. Source: CreateRole, MaxSessionDuration."""
 
 
-def _tag_list(tags: dict[str, str]) -> list[Result]:
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
-
-
 def shown(each: accounts.Entity, *, tags: bool = True) -> Result:
     """Return a user, group or role as answers show it."""
     kind = each.row.kind.capitalize()
@@ -38,7 +34,7 @@ def shown(each: accounts.Entity, *, tags: bool = True) -> Result:
             "MaxSessionDuration": each.session_s,
         }
     if tags and each.tags:
-        found["Tags"] = _tag_list(each.tags)
+        found["Tags"] = query.tag_list(each.tags)
     return found
 
 
@@ -377,7 +373,7 @@ def _tagging(kind: str) -> list[Any]:
 
     async def listed(ask: Ask) -> Result:
         found = await ask.members.find(ask.account, kind, ask.need(member))
-        return {"Tags": _tag_list(found.tags), "IsTruncated": False}
+        return {"Tags": query.tag_list(found.tags), "IsTruncated": False}
 
     return [
         action(f"Tag{title}", kind=kind)(tag),

@@ -38,10 +38,13 @@ CODES: Final = {
     "DeleteConflict": HTTPStatus.CONFLICT,
     "EntityAlreadyExists": HTTPStatus.CONFLICT,
     "ExpiredToken": HTTPStatus.FORBIDDEN,
+    "ExpiredTokenException": HTTPStatus.BAD_REQUEST,
+    "IDPCommunicationError": HTTPStatus.BAD_REQUEST,
     "IncompleteSignature": HTTPStatus.BAD_REQUEST,
     "InternalFailure": HTTPStatus.INTERNAL_SERVER_ERROR,
     "InvalidAction": HTTPStatus.BAD_REQUEST,
     "InvalidClientTokenId": HTTPStatus.FORBIDDEN,
+    "InvalidIdentityToken": HTTPStatus.BAD_REQUEST,
     "InvalidParameterValue": HTTPStatus.BAD_REQUEST,
     "LimitExceeded": HTTPStatus.CONFLICT,
     "MalformedPolicyDocument": HTTPStatus.BAD_REQUEST,
@@ -119,6 +122,11 @@ def tags(params: Mapping[str, str]) -> dict[str, str]:
         found[key] = value
         number += 1
     return found
+
+
+def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return tags as answers show them."""
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 def moment(milliseconds: int) -> str:

@@ -5,18 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from strongroom import errors
-from strongroom.access import accounts, decision, global_keys
+from strongroom.access import accounts, decision, global_keys, identities, web_identity
 from strongroom.dialects import operation, pipeline
-from strongroom.dialects.iam import actions, people, policies, query, sts
+from strongroom.dialects.iam import (
+    actions,
+    federation,
+    people,
+    policies,
+    providers,
+    query,
+    sts,
+)
 from strongroom.dialects.operation import Refused
 from strongroom.wire import message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from strongroom.access import identities
+    from strongroom.access import issuers
 
-HANDLERS: Final = operation.collect(people, policies, sts, kind=actions.Declared)
+HANDLERS: Final = operation.collect(
+    people, policies, providers, sts, federation, kind=actions.Declared
+)
 
 
 class Verify(Protocol):
@@ -40,12 +50,14 @@ class Query:
         self,
         known: identities.Identities,
         verify: Verify,
+        vouching: issuers.Issuers,
         *,
         clock_ms: Callable[[], int],
         report: Callable[[message.Request, Exception], None],
     ) -> None:
         self._people = known
         self._verify = verify
+        self._issuers = vouching
         self._clock_ms = clock_ms
         self._report = report
 
@@ -60,18 +72,20 @@ class Query:
             params.pop("Version", None)
             declared = HANDLERS.get(name)
             service = "iam" if declared is None else declared.service
-            proof = await self._verify(request, body, service)
-            outcome.access_key = proof.access_key
+            principal = identities.ANONYMOUS
+            if declared is None or not declared.unsigned:
+                proof = await self._verify(request, body, service)
+                principal, outcome.access_key = proof.principal, proof.access_key
             now_ms = self._clock_ms()
             agent = request.header(b"user-agent")
             keys = global_keys.of_request(
-                proof.principal,
+                principal,
                 now_ms,
                 secure=request.secure,
                 peer=request.peer,
                 user_agent=None if agent is None else agent.decode("latin-1"),
             )
-            ask = actions.Ask(params, proof.principal, self._people, now_ms, keys)
+            ask = actions.Ask(params, principal, self._people, now_ms, keys, self._issuers)
             found = await _authorised(name, declared, ask)
             ask.check_served(found.lacks)
             outcome.operation = name
@@ -111,6 +125,8 @@ async def _authorised(
         Refused: there is none, or it may not.
     """
     principal = ask.principal
+    if declared is not None and declared.unsigned:
+        return declared
     if principal.is_anonymous:
         raise Refused("MissingAuthenticationToken", "Missing Authentication Token")
     if declared is None:
@@ -149,6 +165,10 @@ async def _found(declared: actions.Declared, ask: actions.Ask) -> accounts.Entit
         if declared.member == "PolicyArn":
             policy = await ask.members.managed_policy(ask.account, ask.params.get("PolicyArn", ""))
             return None if isinstance(policy, str) else policy
+        if declared.member == providers.ARN:
+            return await providers.named(ask)
+        if declared.kind == accounts.PROVIDER:
+            return None
         return await ask.members.find(ask.account, declared.kind, name) if name else None
     except errors.NoSuchEntity:
         return None
@@ -180,8 +200,10 @@ def _resources(
     beginning = f"arn:aws:iam::{ask.principal.account_id}:{declared.kind}"
     if not declared.kind:
         return ["*"]
-    if declared.member == "PolicyArn":
-        return [ask.params.get("PolicyArn") or "*"]
+    if declared.member in ("PolicyArn", providers.ARN):
+        return [ask.params.get(declared.member) or "*"]
+    if declared.kind == accounts.PROVIDER:
+        return [f"{beginning}/{ask.params.get('Url', '*').removeprefix(web_identity.HTTPS)}"]
     name = _name(declared, ask)
     if not name:
         return [f"{beginning}{ask.params.get('PathPrefix', '/')}"]

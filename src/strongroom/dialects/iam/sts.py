@@ -5,28 +5,20 @@ Source: AWS Security Token Service API reference.
 
 from __future__ import annotations
 
-import re
-import secrets
 from typing import TYPE_CHECKING, Final
 
-from strongroom import errors
-from strongroom.access import accounts, documents, identities, policy, sessions
-from strongroom.dialects.iam import query
+from strongroom.access import documents, policy, sessions
+from strongroom.dialects.iam import role_sessions
 from strongroom.dialects.iam.actions import Ask, Result, action
 from strongroom.dialects.operation import Refused
 
 if TYPE_CHECKING:
-    from strongroom.crypto import secret
+    from strongroom.access import accounts
 
-_ROLE: Final = re.compile(
-    r"arn:aws:iam::(?P<account>[0-9]{12}):role(?P<path>/(?:.*/)?)(?P<name>[^/]+)"
-)
-_SESSION_NAME: Final = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 _TOKEN_S: Final = 900, 129_600
 """Shortest and longest life of a session token, in seconds."""
 _OWNER_S: Final = 3600
-"""The longest for the owner of an account, and what a role's session has if it asks for none."""
-MAX_SESSION_POLICY: Final = 2048
+"""The longest for the owner of an account."""
 
 
 @action("GetCallerIdentity", service="sts", everybody=True)
@@ -35,30 +27,6 @@ async def get_caller_identity(ask: Ask) -> Result:
     account = principal.account_id
     user_id = account if principal.member is None else principal.member.unique_id
     return {"UserId": user_id, "Account": account, "Arn": principal.arn}
-
-
-def _seconds(ask: Ask, default: int, shortest: int, longest: int) -> int:
-    text = ask.params.get("DurationSeconds", str(default))
-    if not re.fullmatch(r"[0-9]{1,6}", text) or not shortest <= int(text) <= longest:
-        raise Refused(
-            "ValidationError",
-            f"The requested DurationSeconds must be between {shortest} and {longest}.",
-        )
-    return int(text)
-
-
-def _credentials(ask: Ask, session: sessions.Session) -> Result:
-    access_key, token = ask.people.begin_session(session)
-    return {
-        "AccessKeyId": access_key,
-        "SecretAccessKey": session.secret_key.reveal().decode(),
-        "SessionToken": token,
-        "Expiration": query.moment(session.expires_ms),
-    }
-
-
-def _new_secret() -> secret.SecretKey:
-    return identities.new_secret_key(secrets.token_bytes)
 
 
 @action("GetSessionToken", service="sts", everybody=True)
@@ -71,14 +39,20 @@ async def get_session_token(ask: Ask) -> Result:
     if principal.member is None:
         # An owner may ask for more, and gets an hour. Source: GetSessionToken, DurationSeconds.
         default = _OWNER_S
-    life_s = _seconds(ask, default, shortest, longest)
+    life_s = role_sessions.seconds(ask, default, shortest, longest)
     if principal.member is None:
         life_s = min(life_s, _OWNER_S)
     member = "" if principal.member is None else principal.member.unique_id
     session = sessions.Session(
-        principal.user_id, member, "", "", ask.now_ms + life_s * 1000, _new_secret()
+        principal.user_id,
+        member,
+        "",
+        "",
+        ask.now_ms + life_s * 1000,
+        role_sessions.new_secret(),
+        ask.now_ms,
     )
-    return {"Credentials": _credentials(ask, session)}
+    return {"Credentials": role_sessions.credentials(ask, session)}
 
 
 @action(
@@ -89,55 +63,19 @@ async def get_session_token(ask: Ask) -> Result:
 )
 async def assume_role(ask: Ask) -> Result:
     """Begin a session of a role. The role's trust policy decides, with the asker's own."""
-    arn, name = ask.need("RoleArn"), ask.need("RoleSessionName")
-    if not _SESSION_NAME.fullmatch(name):
-        raise Refused("ValidationError", "The specified value for roleSessionName is invalid.")
-    limits = ask.params.get("Policy", "")
-    if limits:
-        if len(limits) > MAX_SESSION_POLICY:
-            raise errors.MalformedPolicy("Policy exceeds the maximum allowed document size.")
-        documents.parse(limits, documents.Kind.IDENTITY)
-    role = await _role(ask, arn)
+    wanted = role_sessions.read(ask)
+    owner = await role_sessions.owner_of(ask, wanted.arn)
+    role = None if owner is None else await role_sessions.role_of(ask, owner, wanted.arn)
     if role is None or not _may_assume(ask, role):
         # The same whether there is such a role or not.
         raise Refused(
             "AccessDenied",
             f"User: {ask.principal.arn} is not authorized to perform: sts:AssumeRole on"
-            f" resource: {arn}",
+            f" resource: {wanted.arn}",
         )
-    longest = _OWNER_S if ask.principal.is_temporary else role.session_s
-    life_s = _seconds(ask, min(_OWNER_S, longest), _TOKEN_S[0], longest)
-    session = sessions.Session(
-        role.row.account,
-        role.row.entity_id,
-        name,
-        limits,
-        ask.now_ms + life_s * 1000,
-        _new_secret(),
-    )
-    account = identities.account_of(role.row.account)
-    return {
-        "Credentials": _credentials(ask, session),
-        "AssumedRoleUser": {
-            "AssumedRoleId": f"{role.row.entity_id}:{name}",
-            "Arn": f"arn:aws:sts::{account}:assumed-role/{role.name}/{name}",
-        },
-        "PackedPolicySize": None if not limits else len(limits) * 100 // MAX_SESSION_POLICY,
-    }
-
-
-async def _role(ask: Ask, arn: str) -> accounts.Entity | None:
-    match = _ROLE.fullmatch(arn)
-    if match is None:
-        raise Refused("ValidationError", f"{arn} is invalid")
-    owner = await ask.people.owner_of_account(match["account"])
-    if owner is None:
-        return None
-    try:
-        found = await ask.members.find(owner, accounts.ROLE, match["name"])
-    except errors.NoSuchEntity:
-        return None
-    return found if found.arn == arn else None
+    # A role that assumes another has an hour. Source: IAM user guide, "Role chaining".
+    longest_s = _OWNER_S if ask.principal.is_temporary else role.session_s
+    return role_sessions.begin(ask, role, wanted, longest_s)
 
 
 def _may_assume(ask: Ask, role: accounts.Entity) -> bool:
