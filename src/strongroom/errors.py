@@ -15,6 +15,7 @@
     │   ├── UserExists
     │   ├── VersioningChanged
     │   ├── MarksChanged
+    │   ├── BucketLocked
     │   └── PreconditionFailed
     ├── AccountTrouble
     │   ├── NoSuchEntity
@@ -27,6 +28,7 @@
     │   ├── TokenInvalid
     │   └── TokenExpired
     ├── AccessDenied
+    ├── ObjectLocked
     ├── KeyTrouble
     │   ├── WrongKey
     │   ├── KeyRequired
@@ -215,6 +217,10 @@ class MarksChanged(Conflict):
         self.key = key
 
 
+class BucketLocked(Conflict):
+    """A bucket with object lock has versioning enabled, and keeps both."""
+
+
 class PreconditionFailed(Conflict):
     """A condition of the request does not hold; `condition` is its name."""
 
@@ -280,6 +286,10 @@ class TokenExpired(BadToken):
 
 class AccessDenied(StrongroomError):
     """The principal may not do this."""
+
+
+class ObjectLocked(StrongroomError):
+    """A lock of the version forbids it."""
 
 
 class KeyTrouble(StrongroomError):

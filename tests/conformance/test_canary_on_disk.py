@@ -215,6 +215,44 @@ class Play:
         self.ask("PUT", "/vault/small", source | self.key.headers(), status=200)
         self.ask("DELETE", place + second, status=204)
 
+    def locks(self):
+        own = self.key.headers()
+
+        def put(target, document, status=200, **more):
+            headers = own | {"Content-MD5": md5(document)} | more
+            self.ask("PUT", target, headers, document, status=status)
+
+        made = self.key.headers() | {"x-amz-bucket-object-lock-enabled": "true"}
+        self.ask("PUT", "/archive", made, status=200)
+        held = self.key.headers() | {"x-amz-object-lock-legal-hold": "ON", "Content-MD5": md5(b"x")}
+        version_id = self.ask("PUT", "/archive/deed", held, b"x", status=200).headers[
+            "x-amz-version-id"
+        ]
+        place = f"/archive/deed?versionId={version_id}"
+        self.ask("GET", "/archive/deed?retention", status=404)
+        until = b"<RetainUntilDate>2126-01-01T00:00:00Z</RetainUntilDate>"
+        put(
+            "/archive/deed?retention",
+            b"<Retention><Mode>GOVERNANCE</Mode>%s</Retention>" % until,
+        )
+        self.ask("GET", "/archive/deed?retention", status=200)
+        self.ask("GET", "/archive/deed?legal-hold", status=200)
+        self.ask("HEAD", "/archive/deed", status=200)
+        self.ask("DELETE", place, status=403)
+        put("/archive/deed?legal-hold", b"<LegalHold><Status>OFF</Status></LegalHold>")
+        bypass = {"x-amz-bypass-governance-retention": "true"}
+        put("/archive/deed?retention", b"<Retention/>", 403)
+        put("/archive/deed?retention", b"<Retention/>", **bypass)
+        self.ask("DELETE", place, status=204)
+        rule = (
+            b"<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule>"
+            b"<DefaultRetention><Mode>COMPLIANCE</Mode><Days>1</Days></DefaultRetention></Rule>"
+            b"</ObjectLockConfiguration>"
+        )
+        put("/archive?object-lock", rule)
+        put("/attic?object-lock", rule, 409)
+        self.ask("GET", "/archive?object-lock", status=200)
+
     def acls(self):
         own = self.key.headers() | {"x-amz-acl": "bucket-owner-full-control"}
         public = self.key.headers() | {"x-amz-acl": "public-read"}
@@ -437,7 +475,7 @@ class Play:
     def run(self):
         for act in (
             *(self.plain_use, self.tags, self.documents, self.bucket_encryption, self.acls),
-            *(self.versions, self.policies, self.copies, self.parts),
+            *(self.versions, self.locks, self.policies, self.copies, self.parts),
             *(self.mistakes, self.signatures, self.queries, self.plain_http, self.breaks),
             self.forms,
         ):

@@ -15,6 +15,10 @@ def refuse(_current):
     raise errors.PreconditionFailed("If-Match")
 
 
+def refuse_deletion(_found, _marks):
+    raise errors.PreconditionFailed("If-Match")
+
+
 def only_if_absent(current):
     if current is not None:
         raise errors.PreconditionFailed("If-None-Match")
@@ -296,7 +300,7 @@ def test_a_guard_sees_the_current_version_or_none(catalog, make):
 
         await catalog.put_version(draft, seen.append)
         await catalog.put_version(make.draft(), seen.append)
-        await catalog.delete_version("shelf", "other", seen.append)
+        await catalog.delete_version("shelf", "other", lambda found, _: seen.append(found))
 
         assert seen == [None, draft.version, None]
 
@@ -319,9 +323,9 @@ def test_a_guard_that_raises_leaves_everything_as_it_was(catalog, make):
         with pytest.raises(errors.PreconditionFailed):
             await catalog.put_version(make.draft("new key", make.file()), refuse)
         with pytest.raises(errors.PreconditionFailed):
-            await catalog.delete_version("shelf", "key", refuse)
+            await catalog.delete_version("shelf", "key", refuse_deletion)
         with pytest.raises(errors.PreconditionFailed):
-            await catalog.delete_version("shelf", "no key", refuse)
+            await catalog.delete_version("shelf", "no key", refuse_deletion)
         with pytest.raises(errors.PreconditionFailed):
             await catalog.complete_upload(upload, make.draft(), [part], refuse)
 

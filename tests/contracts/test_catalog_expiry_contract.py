@@ -173,6 +173,31 @@ def test_a_superseded_version_goes_for_good(tell):
     tell(story)
 
 
+def test_with_object_lock_a_version_goes_only_if_its_marks_were_read_and_stand(tell):
+    async def story(shelf):
+        old = await shelf.put()
+        await shelf.put()
+
+        assert not await shelf.expire(old, superseded_by_ms=2)
+        assert not await shelf.expire(old, superseded_by_ms=2, marks=b"other marks")
+        assert await shelf.ids() == ["id-2", "id-1"]
+        assert await shelf.expire(old, superseded_by_ms=2, marks=b"marks")
+        assert await shelf.ids() == ["id-2"]
+
+    tell(story, {**ENABLED, records.OBJECT_LOCK: "{}"})
+
+
+def test_with_object_lock_the_newest_version_is_hidden_whatever_its_marks_are(tell):
+    async def story(shelf):
+        version = await shelf.put()
+
+        assert await shelf.expire(version)
+
+        assert await shelf.ids() == ["id-2", "id-1"]
+
+    tell(story, {**ENABLED, records.OBJECT_LOCK: "{}"})
+
+
 def test_a_version_that_was_superseded_too_lately_stays(tell):
     async def story(shelf):
         old = await shelf.put()

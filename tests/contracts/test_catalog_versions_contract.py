@@ -14,7 +14,14 @@ ENABLED = {"versioning": records.ENABLED}
 SUSPENDED = {"versioning": records.SUSPENDED}
 
 
+LOCKED = {**ENABLED, "object-lock": "{}"}
+
+
 def refuse(_newest):
+    raise errors.PreconditionFailed("If-Match")
+
+
+def refuse_deletion(_found, _marks):
     raise errors.PreconditionFailed("If-Match")
 
 
@@ -390,18 +397,82 @@ def test_a_version_behind_others_shares_its_body_with_a_copy_on_top(tell):
 def test_a_guard_sees_what_is_newest_and_for_one_version_that_version(tell):
     async def story(shelf):
         seen = []
+
+        def look(found, _marks):
+            seen.append(found)
+
         first = await shelf.put(guard=seen.append)
         second = await shelf.put(guard=seen.append)
         await shelf.catalog.delete_version(
-            "shelf", "key", seen.append, version_id=first.version.version_id
+            "shelf", "key", look, version_id=first.version.version_id
         )
-        await shelf.catalog.delete_version("shelf", "key", seen.append, version_id="other")
+        await shelf.catalog.delete_version("shelf", "key", look, version_id="other")
         _, marker = await shelf.catalog.delete_object(shelf.marker(), seen.append)
         await shelf.put(guard=seen.append)
 
         assert seen == [None, first.version, first.version, None, second.version, marker]
 
     tell(story)
+
+
+@pytest.mark.parametrize(("settings", "shown"), [(ENABLED, b""), (LOCKED, b"marks")])
+def test_a_guard_of_a_deletion_sees_the_marks_in_a_bucket_with_object_lock(tell, settings, shown):
+    async def story(shelf):
+        seen = []
+
+        def look(_found, marks):
+            seen.append(marks)
+
+        draft = await shelf.put()
+        _, marker = await shelf.delete()
+        for version_id in (marker.version_id, draft.version.version_id, "other"):
+            await shelf.catalog.delete_version("shelf", "key", look, version_id=version_id)
+
+        assert seen == [b"", shown, b""]
+
+    tell(story, settings)
+
+
+def test_a_deletion_is_judged_by_the_marks_that_were_set_last(tell):
+    async def story(shelf):
+        seen = []
+        draft = await shelf.put()
+        await shelf.catalog.set_marks(draft.version, b"others", before=b"marks")
+
+        await shelf.catalog.delete_version(
+            "shelf",
+            "key",
+            lambda _, marks: seen.append(marks),
+            version_id=draft.version.version_id,
+        )
+
+        assert seen == [b"others"]
+
+    tell(story, LOCKED)
+
+
+@pytest.mark.parametrize("changes", [SUSPENDED, {"versioning": None}, {"object-lock": None}])
+def test_a_bucket_with_object_lock_keeps_it_and_its_versions(tell, changes):
+    async def story(shelf):
+        with pytest.raises(errors.BucketLocked):
+            await shelf.catalog.change_settings("shelf", changes)
+        await shelf.catalog.change_settings("shelf", {"object-lock": "[]", "tagging": "{}"})
+
+        bucket = await shelf.catalog.bucket("shelf")
+        assert bucket.settings == {**ENABLED, "object-lock": "[]", "tagging": "{}"}
+
+    tell(story, LOCKED)
+
+
+@pytest.mark.parametrize("settings", [{}, SUSPENDED])
+def test_a_bucket_without_versions_gets_no_object_lock(tell, settings):
+    async def story(shelf):
+        with pytest.raises(errors.BucketLocked):
+            await shelf.catalog.change_settings("shelf", {"object-lock": "{}"})
+
+        assert (await shelf.catalog.bucket("shelf")).settings == settings
+
+    tell(story, settings)
 
 
 def test_a_guard_that_raises_keeps_versions_and_markers(tell):
@@ -415,7 +486,7 @@ def test_a_guard_that_raises_keeps_versions_and_markers(tell):
             await shelf.catalog.delete_object(shelf.marker(), refuse)
         with pytest.raises(errors.PreconditionFailed):
             await shelf.catalog.delete_version(
-                "shelf", "key", refuse, version_id=draft.version.version_id
+                "shelf", "key", refuse_deletion, version_id=draft.version.version_id
             )
 
         assert await shelf.listed() == before

@@ -12,11 +12,12 @@ import functools
 import hashlib
 import itertools
 import threading
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import boto3
 import pytest
-from botocore import auth
+from botocore import auth, exceptions
 from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.config import Config
 from botocore.credentials import Credentials
@@ -32,6 +33,7 @@ from strongroom.wire import message, xml_body
 ACCESS_KEY, SECRET_KEY = "rootaccess", "root-secret-for-tests"
 HOST = "127.0.0.1:9"
 SSE = "x-amz-server-side-encryption"
+LOCK_NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 @functools.cache
@@ -484,3 +486,72 @@ def s3(store):
     client = store.client()
     client.create_bucket(Bucket="bucket")
     return client
+
+
+class TurnedClock:
+    """A clock that stands, until a test puts it forward."""
+
+    def __init__(self):
+        self.now = LOCK_NOW
+
+    def __call__(self):
+        return round(self.now.timestamp() * 1000)
+
+
+class LockedShelf:
+    """A bucket with object lock, and short words for what is done in it."""
+
+    def __init__(self, store, clock, client=None):
+        self.store, self.clock = store, clock
+        self.client = store.client() if client is None else client
+
+    def seen_by(self, client):
+        return LockedShelf(self.store, self.clock, client)
+
+    def call(self, method, **options):
+        return getattr(self.client, method)(Bucket="shelf", **options)
+
+    def refused(self, method, **options):
+        """Return (status, code, message) of a refusal."""
+        with pytest.raises(exceptions.ClientError) as caught:
+            self.call(method, **options)
+        answer = caught.value.response
+        error = answer["Error"]
+        return answer["ResponseMetadata"]["HTTPStatusCode"], error["Code"], error["Message"]
+
+    def put(self, key="key", **options):
+        return self.call("put_object", Key=key, Body=b"body", **options)["VersionId"]
+
+    def retain(self, mode, until, key="key", **options):
+        wanted = {"Mode": mode, "RetainUntilDate": until} if mode else {}
+        self.call("put_object_retention", Key=key, Retention=wanted, **options)
+
+    def hold(self, status, key="key"):
+        self.call("put_object_legal_hold", Key=key, LegalHold={"Status": status})
+
+    def rule(self, mode="GOVERNANCE", **period):
+        default = {"Mode": mode, **period}
+        document = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": default}}
+        self.call("put_object_lock_configuration", ObjectLockConfiguration=document)
+
+    def lock(self, key="key", **options):
+        """Return what a HEAD shows: mode, date and legal hold."""
+        shown = self.call("head_object", Key=key, **options)
+        names = ("Mode", "RetainUntilDate", "LegalHoldStatus")
+        return tuple(shown.get(f"ObjectLock{name}") for name in names)
+
+    def ids(self):
+        return [row["VersionId"] for row in self.call("list_object_versions").get("Versions", ())]
+
+
+@pytest.fixture
+def locked_shelf(make_store, monkeypatch):
+    """A bucket with object lock, in a store whose clock stands."""
+    clock = TurnedClock()
+    store = make_store(clock_ms=clock)
+    # Requests are signed by the store's clock, or those of another day would be refused.
+    for module in ("botocore.auth", "botocore.crt.auth"):
+        monkeypatch.setattr(f"{module}.get_current_datetime", lambda **_: clock.now)
+    made = LockedShelf(store, clock)
+    made.client.create_bucket(Bucket="shelf", ObjectLockEnabledForBucket=True)
+    return made

@@ -345,7 +345,7 @@ def test_an_operation_that_is_not_served_is_501(bucket, method, target):
 def test_an_unserved_operation_never_falls_through_to_another(bucket):
     bucket.ask("PUT", "/bucket/k", {}, b"x")
 
-    assert bucket.ask("PUT", "/bucket/k?legal-hold", {}, b"<a/>").status == 501
+    assert bucket.ask("POST", "/bucket/k?restore", {}, b"<a/>").status == 501
     assert bucket.ask("DELETE", "/bucket?website").status == 501
     assert bucket.ask("GET", "/bucket/k").body == b"x"
 

@@ -156,7 +156,7 @@ def test_tags_are_copied_or_replaced(bucket, keys, source, target, headers, tags
         ({"x-amz-acl": "public-read"}, "AccessControlListNotSupported"),
         ({SSE: "aws:kms:fast"}, "InvalidArgument"),
         ({SSE: "ROT13"}, "InvalidArgument"),
-        ({"x-amz-object-lock-mode": "COMPLIANCE"}, "NotImplemented"),
+        ({"x-amz-object-lock-mode": "COMPLIANCE"}, "InvalidArgument"),
         (
             {"x-amz-metadata-directive": "REPLACE", "x-amz-meta-a": "b" * 2048},
             "MetadataTooLarge",

@@ -294,7 +294,6 @@ def test_a_read_may_not_ask_for_what_no_header_can_hold(bucket, value):
         ("x-amz-acl", "public-read", "AccessControlListNotSupported"),
         ("x-amz-grant-read", "id=x", "AccessControlListNotSupported"),
         ("x-amz-storage-class", "GLACIER", "InvalidStorageClass"),
-        ("x-amz-object-lock-mode", "COMPLIANCE", "NotImplemented"),
         ("x-amz-server-side-encryption", "", "InvalidArgument"),
         ("x-amz-server-side-encryption", "ROT13", "InvalidArgument"),
     ],

@@ -9,7 +9,7 @@ import pytest
 from strongroom import errors
 from strongroom.crypto.secret import SecretKey
 from strongroom.keyring import kms, kms_sources, sources
-from strongroom.service import facets, rotation
+from strongroom.service import facets, locks, rotation
 from strongroom.store import records
 
 ALICE = kms.Caller(user_id="a" * 64, is_root=False)
@@ -35,6 +35,7 @@ TARGETS = {
 }
 BORDERS = list(itertools.product(MODES, TARGETS))
 ALL = rotation.Selection("bucket")
+NOW_MS = 1_700_000_000_500
 Outcome = rotation.Outcome
 
 
@@ -58,6 +59,7 @@ def rotating(bench):
         bench.encryption,
         bench.objects,
         random_bytes=bench.random_bytes,
+        clock_ms=lambda: NOW_MS,
     )
 
 
@@ -120,6 +122,38 @@ def test_every_mode_becomes_every_other_and_the_object_stays_what_it_is(
         assert told == {"key": Outcome.RESEALED if crosses else Outcome.REWRAPPED}
         assert (after.body == before.body) == (not crosses)
         assert after.envelope != before.envelope
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_what_is_locked_keeps_its_key_unless_its_lock_gives_way(bench, rotating, deep):
+    kept = {
+        "compliant": locks.Lock(locks.COMPLIANCE, NOW_MS + 1),
+        "held": locks.Lock(hold=locks.ON),
+        "both": locks.Lock(locks.GOVERNANCE, NOW_MS + 1, locks.ON),
+    }
+    changed = {
+        "governed": locks.Lock(locks.GOVERNANCE, NOW_MS + 1),
+        "over": locks.Lock(locks.COMPLIANCE, NOW_MS),
+        "free": locks.Lock(hold=locks.OFF),
+    }
+
+    async def main():
+        for key, lock in (kept | changed).items():
+            await bench.put(key, SMALL, customer=OLD, terms=locks.Terms(lock))
+        told = await outcomes(rotating, plan(bench, customer=NEW, deep=deep))
+        for key in kept:
+            assert isinstance(told.pop(key), errors.ObjectLocked)
+            assert await bench.get(key, OLD) == SMALL
+        for key, lock in changed.items():
+            assert await bench.get(key, NEW) == SMALL
+            stored = await bench.catalog.current("bucket", key)
+            assert locks.of(bench.encryption.open_marks(stored)) == lock
+        return told
+
+    told = asyncio.run(main())
+
+    outcome = Outcome.RESEALED if deep else Outcome.REWRAPPED
+    assert told == dict.fromkeys(changed, outcome)
 
 
 @pytest.mark.parametrize(("source", "target"), [("SSE-C", "SSE-C"), ("SSE-S3", "SSE-C")])

@@ -75,10 +75,10 @@ def costs(conn):
         "put": lambda: put(conn, "k", "next"),
         "delete": lambda: mark(conn, "k", "marker"),
         "undelete": lambda: writes.delete_version(
-            conn, "shelf", "k", catalog.no_guard, "marker", watching.Watch(0)
+            conn, "shelf", "k", catalog.no_deletion_guard, "marker", watching.Watch(0)
         ),
         "delete one": lambda: writes.delete_version(
-            conn, "shelf", "k", catalog.no_guard, "first", watching.Watch(0)
+            conn, "shelf", "k", catalog.no_deletion_guard, "first", watching.Watch(0)
         ),
         "set marks": lambda: writes.set_marks(conn, version("k", "next"), b"others"),
     }.items():

@@ -512,7 +512,7 @@ def test_readers_never_wait_for_a_writer(path):
     bucket = records.Bucket("shelf", "owner", 1, "eu", {})
     entered, leave = threading.Event(), threading.Event()
 
-    def guard(_current):
+    def guard(_current, _marks):
         entered.set()
         leave.wait()
 

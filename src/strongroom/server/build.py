@@ -41,6 +41,7 @@ from strongroom.service import (
     housekeeping,
     lifecycle,
     listing,
+    marking,
     mirroring,
     multipart,
     objects,
@@ -532,7 +533,10 @@ async def assemble(
             displaced=collector.wake,
         ),
         listing=listing.Listing(catalog),
-        rewrapping=rewrapping.Rewrapping(catalog, guard, random_bytes=random_bytes),
+        rewrapping=rewrapping.Rewrapping(
+            catalog, guard, random_bytes=random_bytes, clock_ms=clock_ms
+        ),
+        locking=marking.Locking(catalog, guard, clock_ms=clock_ms),
         people=people,
         region=region,
         block_sse_c=block_sse_c,

@@ -125,5 +125,7 @@ async def open_rotation(settings: configuration.Settings) -> AsyncIterator[Rotat
             # Doomed blobs are for the server to collect: only it knows what is being read.
             displaced=lambda: None,
         )
-        rotating = rotation.Rotation(opened, carrier, guard, single, random_bytes=random_bytes)
+        rotating = rotation.Rotation(
+            opened, carrier, guard, single, random_bytes=random_bytes, clock_ms=clock_ms
+        )
         yield Rotating(rotating, keys, opened)

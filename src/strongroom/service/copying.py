@@ -23,7 +23,7 @@ from strongroom import errors
 from strongroom.crypto import digests, marks
 from strongroom.crypto import envelope as envelopes
 from strongroom.keyring import kms_sources, sources
-from strongroom.service import conditions, facets, objects, transfer, versions
+from strongroom.service import conditions, facets, locks, objects, transfer, versions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -73,6 +73,7 @@ class Target:
             values here; None for none.
         tags: None for the source's.
         acl: its access list, encoded; never the source's.
+        terms: how it is locked; never as the source is.
         checksum: algorithm of its checksum; None for the source's.
         when: conditions on what is there already.
         bucket_made_ms: as for `Objects.put`.
@@ -88,6 +89,7 @@ class Target:
     wish: kms_sources.Wish | None = None
     own_headers: Mapping[str, str | None] = field(default_factory=dict)
     acl: str = ""
+    terms: locks.Terms = locks.NO_TERMS
     when: conditions.Conditions = conditions.NONE
     bucket_made_ms: int | None = None
 
@@ -160,6 +162,7 @@ class Copying:
                     content=content,
                     tags=tags,
                     acl=target.acl,
+                    terms=target.terms,
                     when=target.when,
                     bucket_made_ms=target.bucket_made_ms,
                 )
@@ -258,6 +261,8 @@ class Copying:
             content=content.headers,
             metadata=content.metadata,
         )
+        now_ms = self._clock_ms()
+        lock = target.terms.at(now_ms)
         seal = functools.partial(
             objects.seal_version,
             locked.binding,
@@ -268,10 +273,10 @@ class Copying:
             head=head,
             etag=etag,
             size=version.size,
-            modified_ms=self._clock_ms(),
+            modified_ms=now_ms,
             owner=target.owner,
             encoded_marks=self._encryption.seal_marks(
-                locked.binding, locked.noted(marks.Marks(tags, target.acl))
+                locked.binding, locks.noted(locked.noted(marks.Marks(tags, target.acl)), lock)
             ),
             shares=version,
             bucket_made_ms=target.bucket_made_ms,
@@ -287,7 +292,7 @@ class Copying:
             random_bytes=self._random_bytes,
         )
         self._displaced()
-        return objects.Found(draft.version, head, tags, locked.protection)
+        return objects.Found(draft.version, head, tags, locked.protection, lock)
 
     async def _hash(
         self, opened: encryption.Unlocked, checksum: str | None, *, md5: bool

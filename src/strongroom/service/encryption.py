@@ -287,8 +287,15 @@ class Encryption:
         Raises:
             NotAuthentic: they are not what was written there.
         """
-        version = stored.version
-        number, _, encoded = stored.marks.partition(b":")
+        return self.read_marks(stored.version, stored.marks)
+
+    def read_marks(self, version: records.Version, stored: bytes) -> marks.Marks:
+        """Read marks that are stored with a version; for guards, on any thread.
+
+        Raises:
+            NotAuthentic: they are not what was written there.
+        """
+        number, _, encoded = stored.partition(b":")
         if not number.isdigit():
             raise errors.NotAuthentic("the marks of a version name no store key")
         row_key = self._store_keys.row_key(int(number))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from strongroom import errors
-from strongroom.service import lifecycle, versions
+from strongroom.service import lifecycle, locks, versions
 from strongroom.store import expiry, records
 
 if TYPE_CHECKING:
@@ -263,16 +263,18 @@ class Expirer:
     async def _expire(self, bucket: records.Bucket, candidate: _Candidate) -> bool:
         due = candidate.due
         version = due.version
-        if candidate.needs_tags:
+        lockable = bucket.has_lock and due.goes_for_good
+        if candidate.needs_tags or lockable:
             try:
                 stored = await self._catalog.version(bucket.name, version.key, version.version_id)
-                tags = self._encryption.open_marks(stored).tags
+                found = self._encryption.open_marks(stored)
+                locked = lockable and locks.is_locked(locks.of(found), self._clock_ms())
             except errors.NotFound:
                 return False
             except errors.NotAuthentic:
                 self._dubious += 1
                 return False
-            if not any(rule.about.has(tags) for rule in candidate.rules):
+            if locked or not any(rule.about.has(found.tags) for rule in candidate.rules):
                 return False
             due = expiry.Due(
                 version, due.rules, due.superseded_by_ms, due.behind, marks=stored.marks

@@ -19,7 +19,7 @@ from strongroom.crypto import body as bodies
 from strongroom.crypto import digests, geometry, marks
 from strongroom.crypto import envelope as envelopes
 from strongroom.keyring import kms_sources, sources
-from strongroom.service import conditions, encryption, objects, versions
+from strongroom.service import conditions, encryption, locks, objects, versions
 from strongroom.store import records
 
 if TYPE_CHECKING:
@@ -38,8 +38,9 @@ _UPLOAD_ID_BYTES = 48
 _TAG: Final = "tag:"
 _ACL: Final = "acl:"
 _FINGERPRINT: Final = "fingerprint:"
-"""Before a tag's name, or alone, among the content headers of an upload's sealed draft. No header
-has it."""
+_NOTE: Final = "note:"
+"""Before the name of a tag or note, or alone, among the content headers of an upload's sealed draft.
+No header has it."""
 
 _FULL_OBJECT_ONLY: Final = frozenset({"CRC64NVME"})
 _COMPOSITE_ONLY: Final = frozenset({"SHA1", "SHA256"})
@@ -134,6 +135,7 @@ class Multipart:
         content: facets.Content,
         tags: dict[str, str],
         acl: str = "",
+        lock: locks.Lock = locks.NO_LOCK,
         checksum: str | None,
         checksum_type: str | None,
         wish: kms_sources.Wish | None = None,
@@ -149,6 +151,7 @@ class Multipart:
             ChecksumTypeMismatch: algorithm and type do not go together.
         """
         kind = checksum_type_of(checksum or objects.DEFAULT_CHECKSUM, checksum_type)
+        notes = locks.noted(marks.Marks(), lock).notes
         upload_id = base64.urlsafe_b64encode(self._random_bytes(_UPLOAD_ID_BYTES)).decode()
         locked = await self._encryption.lock(bucket, key, customer, wish)
         draft = envelopes.UploadDraft.seal(
@@ -163,6 +166,7 @@ class Multipart:
                     **{_TAG + name: tags[name] for name in tags},
                     **({_ACL: acl} if acl else {}),
                     **({_FINGERPRINT: locked.fingerprint.hex()} if locked.fingerprint else {}),
+                    **({_NOTE + name: notes[name] for name in notes}),
                 },
                 metadata=content.metadata,
             ),
@@ -273,14 +277,16 @@ class Multipart:
         announced: Mapping[str, bytes],
         announced_type: str | None = None,
         announced_size: int | None = None,
+        terms: locks.Terms = locks.NO_TERMS,
         when: conditions.Conditions = conditions.NONE,
     ) -> Completed:
         """Make an object of the named parts.
 
         A repeated Complete of a completed upload is answered as the first was.
         The first Complete needs no customer key; one that comes all the same must be
-        the upload's, and a repeated one is told the checksums for it. Under a KMS key the caller must be allowed to use it (source: S3 user guide, "Multipart
-        upload API and permissions").
+        the upload's, and a repeated one is told the checksums for it. Under a KMS key the
+        caller must be allowed to use it (source: S3 user guide, "Multipart upload API and
+        permissions"). `terms` are those of the bucket; the upload has a lock of its own.
 
         Raises:
             UploadNotFound: the upload is not open and was not completed.
@@ -313,7 +319,10 @@ class Multipart:
             computed = checksums.get(algorithm, b"")
             if not hmac.compare_digest(digest, computed):
                 raise errors.DigestMismatch(algorithm, digest, computed)
+        now_ms = self._clock_ms()
         content, found = _without_marks(opened.head.content)
+        own = dataclasses.replace(terms, lock=locks.of(found))
+        found = locks.noted(found, own.at(now_ms))
         seal = functools.partial(
             objects.seal_version,
             opened.draft.binding,
@@ -334,7 +343,7 @@ class Multipart:
             ),
             etag=digests.etag_of_parts([part.etag for part in chosen]),
             size=size,
-            modified_ms=self._clock_ms(),
+            modified_ms=now_ms,
             owner=upload.owner,
             encoded_marks=self._encryption.seal_marks(opened.draft.binding, found),
             fingerprint=bytes.fromhex(found.notes.get(encryption.FINGERPRINT_NOTE, "")),
@@ -444,13 +453,14 @@ def _make(named: Sequence[NamedPart], etag: str) -> bool:
 
 def _without_marks(content: Mapping[str, str]) -> tuple[dict[str, str], marks.Marks]:
     """Part what a draft's head holds into content headers and what will be marks."""
-    apart = (_TAG, _ACL, _FINGERPRINT)
+    apart = (_TAG, _ACL, _FINGERPRINT, _NOTE)
     headers = {name: value for name, value in content.items() if not name.startswith(apart)}
-    tags = {
-        name.removeprefix(_TAG): value for name, value in content.items() if name.startswith(_TAG)
-    }
-    fingerprint = content.get(_FINGERPRINT, "")
-    notes = {encryption.FINGERPRINT_NOTE: fingerprint} if fingerprint else {}
+    tags, notes = (
+        {name.removeprefix(kind): value for name, value in content.items() if name.startswith(kind)}
+        for kind in (_TAG, _NOTE)
+    )
+    if content.get(_FINGERPRINT):
+        notes[encryption.FINGERPRINT_NOTE] = content[_FINGERPRINT]
     return headers, marks.Marks(tags, content.get(_ACL, ""), notes)
 
 

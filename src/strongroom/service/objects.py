@@ -14,7 +14,7 @@ from strongroom.crypto import body as bodies
 from strongroom.crypto import digests, geometry, marks
 from strongroom.crypto import envelope as envelopes
 from strongroom.keyring import kms_sources, sources
-from strongroom.service import conditions, facets, judgement, versions
+from strongroom.service import conditions, facets, judgement, locks, marking, versions
 from strongroom.store import records
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Found:
         head: what its envelope seals: checksums, content headers, user metadata.
         tags: its tags.
         protection: how it is encrypted.
+        lock: what keeps it from being deleted.
         part_checksums: those of the part that was asked for by its number.
     """
 
@@ -53,6 +54,7 @@ class Found:
     head: envelopes.Head
     tags: Mapping[str, str]
     protection: sources.Protection
+    lock: locks.Lock = locks.NO_LOCK
     part_checksums: Mapping[str, bytes] | None = None
 
 
@@ -129,14 +131,15 @@ class Objects:
         tags: dict[str, str],
         wish: kms_sources.Wish | None = None,
         acl: str = "",
+        terms: locks.Terms = locks.NO_TERMS,
         when: conditions.Conditions = conditions.NONE,
         bucket_made_ms: int | None = None,
     ) -> Found:
         """Store a body as the current version of a key.
 
         Returns when it is durable. On any failure nothing of it is left. It is sealed
-        under the customer's key, or one of the KMS's if `wish` says so, or the store's.
-        `bucket_made_ms` is when the bucket was made that the caller may write to:
+        under the customer's key, or one of the KMS's if `wish` says so, or the store's, and
+        locked as `terms` say. `bucket_made_ms` is when the bucket was made that the caller may write to:
         another of its name, made meanwhile, is not that bucket.
 
         Raises:
@@ -170,6 +173,8 @@ class Objects:
                 content=content.headers,
                 metadata=content.metadata,
             )
+            now_ms = self._clock_ms()
+            lock = terms.at(now_ms)
             seal = functools.partial(
                 seal_version,
                 locked.binding,
@@ -184,10 +189,10 @@ class Objects:
                 head=head,
                 etag=etag,
                 size=size,
-                modified_ms=self._clock_ms(),
+                modified_ms=now_ms,
                 owner=owner,
                 encoded_marks=self._encryption.seal_marks(
-                    locked.binding, locked.noted(marks.Marks(tags, acl))
+                    locked.binding, locks.noted(locked.noted(marks.Marks(tags, acl)), lock)
                 ),
                 blobs=(received.blob,),
                 bucket_made_ms=bucket_made_ms,
@@ -203,7 +208,7 @@ class Objects:
                 random_bytes=self._random_bytes,
             )
         self._displaced()
-        return Found(draft.version, head, tags, locked.protection)
+        return Found(draft.version, head, tags, locked.protection, lock)
 
     async def head(
         self,
@@ -345,8 +350,15 @@ class Objects:
             rows = bodies.parse(opened.stored.body).open_checksums(opened.data_key.body_key())
             row = rows[extent.number - 1]
             part_checksums = {name: row[name] for name in opened.head.checksums if name in row}
-        tags = self._encryption.open_marks(opened.stored).tags
-        return Found(opened.stored.version, opened.head, tags, opened.protection, part_checksums)
+        marked = self._encryption.open_marks(opened.stored)
+        return Found(
+            opened.stored.version,
+            opened.head,
+            marked.tags,
+            opened.protection,
+            locks.of(marked),
+            part_checksums,
+        )
 
     async def find(self, bucket: str, key: str, version_id: str | None = None) -> records.Version:
         """Return a version's row; no key is needed, and nothing sealed is told.
@@ -388,8 +400,13 @@ class Objects:
             ObjectNotFound, VersionNotFound, IsDeleteMarker: see `versions.look_up`.
             NotAuthentic: its marks are not what was written there.
         """
-        return await self._change_marks(
-            bucket, key, version_id, lambda found: dataclasses.replace(found, tags=tags)
+        return await marking.change(
+            self._catalog,
+            self._encryption,
+            bucket,
+            key,
+            version_id,
+            lambda found: dataclasses.replace(found, tags=tags),
         )
 
     async def set_acl(
@@ -401,32 +418,14 @@ class Objects:
             ObjectNotFound, VersionNotFound, IsDeleteMarker: see `versions.look_up`.
             NotAuthentic: its marks are not what was written there.
         """
-        return await self._change_marks(
-            bucket, key, version_id, lambda found: dataclasses.replace(found, acl=acl)
+        return await marking.change(
+            self._catalog,
+            self._encryption,
+            bucket,
+            key,
+            version_id,
+            lambda found: dataclasses.replace(found, acl=acl),
         )
-
-    async def _change_marks(
-        self,
-        bucket: str,
-        key: str,
-        version_id: str | None,
-        change: Callable[[marks.Marks], marks.Marks],
-    ) -> records.Version:
-        for tries_left in reversed(range(_TRIES)):
-            stored = await versions.look_up(self._catalog, bucket, key, version_id)
-            changed = change(self._encryption.open_marks(stored))
-            version = stored.version
-            binding = envelopes.Binding(version.mode, bucket, key, version.generation)
-            sealed = self._encryption.seal_marks(binding, changed)
-            try:
-                await self._catalog.set_marks(version, sealed, before=stored.marks)
-            except (errors.ObjectNotFound, errors.MarksChanged):
-                # Overwritten, deleted or marked since it was looked up; look again.
-                if not tries_left:
-                    raise
-            else:
-                return version
-        raise AssertionError("the last try returns or raises")
 
     async def delete(
         self,
@@ -435,16 +434,20 @@ class Objects:
         version_id: str | None = None,
         *,
         owner: str,
+        bypass: bool = False,
         when: conditions.Conditions = conditions.NONE,
     ) -> Deleted:
         """Delete a version for good, or the object if none is named.
 
         An object in a bucket with versions is hidden behind a delete marker, which
         belongs to `owner`. That there was nothing to delete is no failure; under a
-        condition it is not marked either.
+        condition it is not marked either. With `bypass`, retention in governance mode does
+        not keep it.
 
         Raises:
             BucketNotFound: there is no such bucket.
+            ObjectLocked: the version is locked.
+            NotAuthentic: its bucket has locks, and its marks are not what was written there.
             PreconditionFailed: a condition does not hold.
             MarksChanged: it is not the one by which the request was judged.
         """
@@ -461,6 +464,12 @@ class Objects:
             if newest is None and when.is_of_deletion:
                 raise _NothingThere
 
+        def guard_version(found: records.Version | None, stored: bytes) -> None:
+            check(found)
+            if found is not None and stored:
+                lock = locks.of(self._encryption.read_marks(found, stored))
+                locks.check_deletion(lock, self._clock_ms(), bypass=bypass)
+
         marker: records.Version | None = None
         if version_id is None:
             marker = records.delete_marker(
@@ -475,7 +484,9 @@ class Objects:
             except _NothingThere:
                 return Deleted(None, None)
         else:
-            gone = await self._catalog.delete_version(bucket, key, check, version_id=version_id)
+            gone = await self._catalog.delete_version(
+                bucket, key, guard_version, version_id=version_id
+            )
         if gone is not None:
             self._displaced()
         return Deleted(gone, marker)

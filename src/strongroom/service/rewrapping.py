@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from strongroom import errors
 from strongroom.crypto import envelope as envelopes
 from strongroom.keyring import kms_sources, sources
-from strongroom.service import versions
+from strongroom.service import locks, versions
 from strongroom.store import records
 
 if TYPE_CHECKING:
@@ -39,8 +39,10 @@ class Rewrapping:
         encryption: encryption.Encryption,
         *,
         random_bytes: Callable[[int], bytes],
+        clock_ms: Callable[[], int],
     ) -> None:
         self._catalog = catalog
+        self._clock_ms = clock_ms
         self._encryption = encryption
         self._random_bytes = random_bytes
 
@@ -73,11 +75,15 @@ class Rewrapping:
             ObjectNotFound, VersionNotFound, IsDeleteMarker: there is no such version.
             NotRewrappable: it would have to be sealed anew: between a customer's key and the
                 others, or where two layers are, or are to be.
+            ObjectLocked: it is under a legal hold, or in retention of whatever mode.
             KeyRequired, WrongKey, KmsError, NotAuthentic: see `Encryption.unlock`.
         """
         for tries_left in reversed(range(_TRIES)):
             stored = await versions.look_up(self._catalog, bucket, key, version_id)
             _check(stored.version.mode, new_customer, wish)
+            # A change of the lock meanwhile makes `replace_version` fail.
+            if locks.is_locked(locks.of(self._encryption.open_marks(stored)), self._clock_ms()):
+                raise errors.ObjectLocked
             opened = await self._encryption.unlock(stored, customer, caller)
             locked = await self._encryption.lock(
                 bucket, key, new_customer, wish, data_key=opened.data_key

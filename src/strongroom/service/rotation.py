@@ -28,6 +28,7 @@ from strongroom.crypto import body as bodies
 from strongroom.crypto import digests, geometry
 from strongroom.crypto import envelope as envelopes
 from strongroom.keyring import kms_sources, sources
+from strongroom.service import locks
 from strongroom.service import transfer as transfers
 from strongroom.store import records
 
@@ -119,8 +120,10 @@ class Rotation:
         objects: objects.Objects,
         *,
         random_bytes: Callable[[int], bytes],
+        clock_ms: Callable[[], int],
     ) -> None:
         self._catalog = catalog
+        self._clock_ms = clock_ms
         self._transfer = transfer
         self._encryption = encryption
         self._objects = objects
@@ -172,6 +175,8 @@ class Rotation:
 
         Raises:
             NotAuthentic, BlobMissing: it is damaged, and stays as it is.
+            ObjectLocked: it is under a legal hold, or in retention in compliance mode: who
+                is to keep it must be able to go on reading it.
             KmsError: a KMS key refuses.
             StoreFull, StoreFailed: it could not be kept, and stays as it is.
         """
@@ -185,6 +190,8 @@ class Rotation:
             opened = await self._open(stored, plan)
             if isinstance(opened, Outcome):
                 return opened
+            if locks.is_sealed(locks.of(self._encryption.open_marks(stored)), self._clock_ms()):
+                raise errors.ObjectLocked("a legal hold, or retention in compliance mode")
             try:
                 if self._may_share(opened, plan):
                     await self._rewrap(opened, plan)

@@ -37,6 +37,18 @@ def no_alarm(_alarm: guarding.Alarm) -> None:
     """Tell nobody."""
 
 
+DeletionGuard = Callable[[records.Version | None, bytes], None]
+"""As `Guard`, for the version that is to go, and with its marks.
+
+Those are empty where it has none, being a delete marker, and in a bucket without object
+lock, where nothing could forbid the deletion.
+"""
+
+
+def no_deletion_guard(_version: records.Version | None, _marks: bytes) -> None:
+    """Let every deletion through, also of what is locked."""
+
+
 class Catalog(Protocol):
     """The truth about buckets, objects, uploads, users and keys.
 
@@ -191,6 +203,7 @@ class Catalog(Protocol):
 
         Raises:
             BucketNotFound: there is no such bucket (any more).
+            BucketLocked: see `records.changed_settings`.
         """
         ...
 
@@ -302,14 +315,14 @@ class Catalog(Protocol):
         self,
         bucket: str,
         key: str,
-        guard: Guard = no_guard,
+        guard: DeletionGuard = no_deletion_guard,
         *,
         version_id: str = records.NULL_VERSION,
     ) -> records.Version | None:
         """Delete one version, or delete marker, of a key; None if there was none.
 
         What stood behind it becomes the newest. `guard` is asked in all cases, and
-        sees the version that is to go.
+        sees the version that is to go, with its marks.
 
         Raises:
             BucketNotFound: there is no such bucket.

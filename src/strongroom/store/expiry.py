@@ -27,7 +27,7 @@ class Due:
             next newer must be there, written at this time at the latest.
         behind: how many noncurrent versions must stand between it and the newest;
             delete markers do not count.
-        marks: those that its tags were read from; None where no tags were asked for.
+        marks: those that its tags and its lock were read from; None where neither was asked for.
     """
 
     version: records.Version
@@ -35,6 +35,15 @@ class Due:
     superseded_by_ms: int | None = None
     behind: int = 0
     marks: bytes | None = None
+
+    @property
+    def goes_for_good(self) -> bool:
+        """Whether a version would be deleted that is more than a delete marker, and not hidden."""
+        return self.superseded_by_ms is not None and not self.version.is_marker
+
+    def minds_locks(self, *, has_lock: bool) -> bool:
+        """Whether locks were looked at, if there can be one: in a bucket with object lock."""
+        return not (has_lock and self.goes_for_good) or self.marks is not None
 
 
 class Expiry(Protocol):
@@ -48,7 +57,8 @@ class Expiry(Protocol):
 
         The newest version of a key is deleted as `Catalog.delete_object` deletes with
         `marker`, so it may end up behind that. All others, and delete markers, go for
-        good. In a bucket that is gone nothing is due.
+        good; where the bucket has object lock, only such whose marks were read.
+        In a bucket that is gone nothing is due.
         """
         ...
 

@@ -253,7 +253,7 @@ class MemoryCatalog(MemoryPeople):
         self,
         bucket: str,
         key: str,
-        guard: catalog.Guard = catalog.no_guard,
+        guard: catalog.DeletionGuard = catalog.no_deletion_guard,
         *,
         version_id: str = records.NULL_VERSION,
     ) -> records.Version | None:
@@ -261,7 +261,8 @@ class MemoryCatalog(MemoryPeople):
         with self._lock:
             home = self._bucket(bucket)
             entry = home.versions.find(key, version_id)
-            guard(None if entry is None else entry.version)
+            marks = entry.marks if entry is not None and home.record.has_lock else b""
+            guard(None if entry is None else entry.version, marks)
             if entry is not None:
                 home.versions.remove(entry)
             gone, alarms = self._let_go(home, entry, None)

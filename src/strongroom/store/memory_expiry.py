@@ -46,7 +46,7 @@ class MemoryExpiry:
         """See the port."""
         version = due.version
 
-        def guard(_found: records.Version | None) -> None:
+        def guard(_found: records.Version | None, _marks: bytes = b"") -> None:
             if not _holds(due, *self._stack(version)):
                 raise _NotDueError
 
@@ -64,6 +64,8 @@ class MemoryExpiry:
 
 def _holds(due: expiry.Due, settings: dict[str, str], stack: Sequence[histories.Entry]) -> bool:
     if settings.get(records.LIFECYCLE) != due.rules:
+        return False
+    if not due.minds_locks(has_lock=records.OBJECT_LOCK in settings):
         return False
     place = next((at for at, entry in enumerate(stack) if entry.version == due.version), None)
     if place is None or due.marks not in (None, stack[place].marks):

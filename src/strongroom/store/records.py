@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from strongroom import errors
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,6 +28,9 @@ SUSPENDED = "Suspended"
 
 LIFECYCLE = "lifecycle"
 """Bucket setting: the rules by which versions and uploads go by themselves."""
+
+OBJECT_LOCK = "object-lock"
+"""Bucket setting: its object lock, if it has that; what the document says is not known here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +84,29 @@ class Bucket:
         """`ENABLED`, `SUSPENDED`, or empty in a bucket that never had versions."""
         return self.settings.get(VERSIONING, "")
 
+    @property
+    def has_lock(self) -> bool:
+        """Whether its versions can be locked."""
+        return OBJECT_LOCK in self.settings
+
 
 def changed_settings(
     settings: Mapping[str, str], changes: Mapping[str, str | None]
 ) -> dict[str, str]:
-    """Return a bucket's settings after `changes`; None removes a document."""
+    """Return a bucket's settings after `changes`; None removes a document.
+
+    Raises:
+        BucketLocked: the bucket would have object lock without versioning, where a new
+            version takes the place of an old one; or would lose object lock.
+    """
     merged = {**settings, **changes}
-    return {name: document for name, document in merged.items() if document is not None}
+    kept = {name: document for name, document in merged.items() if document is not None}
+    if OBJECT_LOCK in kept:
+        if kept.get(VERSIONING) != ENABLED:
+            raise errors.BucketLocked
+    elif OBJECT_LOCK in settings:
+        raise errors.BucketLocked
+    return kept
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from strongroom import errors
 from strongroom.access import decision, grants
 from strongroom.access.actions import Action
 from strongroom.dialects.operation import Body, Call, Need, Needs, Refused, Result, operation
-from strongroom.dialects.s3 import facets, services
+from strongroom.dialects.s3 import facets, locks, services
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,18 +44,25 @@ def names_list(params: Mapping[str, Any]) -> bool:
 
 
 def needs_to_write(params: Mapping[str, Any]) -> list[Need]:
-    """Return what writing an object needs: that, and to tag it and set its list if it does."""
+    """Return what writing an object needs: that, and to tag, list and lock it if it does."""
     key = params["Key"]
     found = [Need(Action.PUT_OBJECT, key)]
     if params.get("Tagging"):
         found.append(Need(Action.PUT_OBJECT_TAGGING, key, makes=True))
     if names_list(params):
         found.append(Need(Action.PUT_OBJECT_ACL, key, makes=True))
-    return found
+    return found + locks.needs_to_write(params)
 
 
 WRITES: Final = Needs(
-    (Action.PUT_OBJECT, Action.PUT_OBJECT_TAGGING, Action.PUT_OBJECT_ACL), needs_to_write
+    (
+        Action.PUT_OBJECT,
+        Action.PUT_OBJECT_TAGGING,
+        Action.PUT_OBJECT_ACL,
+        Action.PUT_OBJECT_RETENTION,
+        Action.PUT_OBJECT_LEGAL_HOLD,
+    ),
+    needs_to_write,
 )
 
 

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from strongroom import errors
 from strongroom.access import decision, grants
 from strongroom.access.actions import Action
 from strongroom.dialects.operation import Body, Call, Need, Refused, Result, operation
-from strongroom.dialects.s3 import acls, bucket_encryption, facets, modes, policies, services
-from strongroom.store import guarding
-
-if TYPE_CHECKING:
-    from strongroom.store import records
+from strongroom.dialects.s3 import (
+    acls,
+    bucket_encryption,
+    facets,
+    locks,
+    modes,
+    policies,
+    services,
+)
+from strongroom.store import guarding, records
 
 MAX_BUCKETS: Final = 10_000
 """Buckets in one answer. Source: S3 API reference, ListBuckets."""
 
 _DEFAULT_REGION: Final = "us-east-1"
-_UNSERVED: Final = {"ObjectLockEnabledForBucket": "x-amz-bucket-object-lock-enabled"}
 
 
 @operation("CreateBucket", action=Action.CREATE_BUCKET, body=Body.DOCUMENT, needs_bucket=False)
 async def create_bucket(call: Call) -> Result:
     params = call.params
-    if params.get("ObjectLockEnabledForBucket"):
-        facets.refuse_unserved(params, _UNSERVED)
-    access = await _access(call)
+    access = await _access(call) | await _lock(call)
     region = services.of(call).region
     wanted = params.get("CreateBucketConfiguration", {}).get("LocationConstraint")
     if wanted is not None and wanted != region:
@@ -109,6 +111,21 @@ async def _access(call: Call) -> dict[str, str]:
     if defaults.keep_ms:
         found[guarding.GUARD] = guarding.guard_document(defaults.keep_ms)
     return found
+
+
+async def _lock(call: Call) -> dict[str, str]:
+    """Return the settings of a new bucket that make its versions lockable, if it is to be so.
+
+    Raises:
+        AccessDenied: the policies of an account's user do not let it set them.
+    """
+    if not call.params.get("ObjectLockEnabledForBucket"):
+        return {}
+    if call.principal.member is not None:
+        # Source: S3 API reference, CreateBucket, "Permissions".
+        await call.judge.require(Need(Action.PUT_BUCKET_OBJECT_LOCK_CONFIGURATION))
+        await call.judge.require(Need(Action.PUT_BUCKET_VERSIONING))
+    return {records.VERSIONING: records.ENABLED, records.OBJECT_LOCK: locks.UNRULED}
 
 
 @operation("HeadBucket", action=Action.LIST_BUCKET)

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import base64
 import binascii
+from datetime import UTC
+from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from strongroom.access import global_keys
 from strongroom.crypto import secret
 from strongroom.dialects.s3 import routes
 from strongroom.keyring import sources
+from strongroom.wire import scalars
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from strongroom.access import identities
     from strongroom.dialects import pipeline
@@ -43,10 +47,12 @@ _HEADERS: Final = (
     "x-amz-website-redirect-location",
 )
 """Headers whose condition key is their name."""
+LOCK_MODE: Final = "s3:object-lock-mode"
+LEGAL_HOLD: Final = "s3:object-lock-legal-hold"
+_RETAIN_UNTIL: Final = "x-amz-object-lock-retain-until-date"
 _OTHER_HEADERS: Final = {
-    "x-amz-object-lock-mode": "s3:object-lock-mode",
-    "x-amz-object-lock-retain-until-date": "s3:object-lock-retain-until-date",
-    "x-amz-object-lock-legal-hold": "s3:object-lock-legal-hold",
+    "x-amz-object-lock-mode": LOCK_MODE,
+    "x-amz-object-lock-legal-hold": LEGAL_HOLD,
     "if-match": "s3:if-match",
     "if-none-match": "s3:if-none-match",
     "referer": "aws:referer",
@@ -58,6 +64,7 @@ _PARAMETERS: Final = {
     "max-keys": "s3:max-keys",
     "versionId": "s3:versionid",
 }
+_DAY_S: Final = 24 * 60 * 60
 _TAGGING: Final = "x-amz-tagging"
 REQUEST_TAG: Final = "s3:requestobjecttag/"
 REQUEST_TAG_KEYS: Final = "s3:requestobjecttagkeys"
@@ -85,7 +92,7 @@ def condition_keys(
         if signed.at is not None:
             age_ms = now_ms - int(signed.at.timestamp() * 1000)
             found["s3:signatureage"] = (str(max(age_ms, 0)),)
-    _add_headers(found, request, routed)
+    _add_headers(found, request, routed, now_ms)
     for name, value in routed.query:
         if name in _PARAMETERS:
             found[_PARAMETERS[name]] = (value,)
@@ -110,7 +117,9 @@ def customer_key(request: message.Request) -> secret.SecretKey | None:
     return secret.SecretKey(raw) if len(raw) == sources.CUSTOMER_KEY_BYTES else None
 
 
-def _add_headers(found: Keys, request: message.Request, routed: pipeline.Routed) -> None:
+def _add_headers(
+    found: Keys, request: message.Request, routed: pipeline.Routed, now_ms: int
+) -> None:
     # A presigned URL may carry such headers as parameters; binding refuses those that differ.
     hoisted = {
         name.lower(): value for name, value in routed.query if name.lower().startswith("x-amz-")
@@ -128,6 +137,13 @@ def _add_headers(found: Keys, request: message.Request, routed: pipeline.Routed)
         value = sent(name)
         if value is not None:
             found[key] = (value,)
+    until = sent(_RETAIN_UNTIL)
+    if until is not None:
+        try:
+            found |= retention_keys(None, scalars.read_time(until), now_ms)
+        except ValueError:
+            # What is wrong with it, the handler will say; no policy is to overlook it.
+            found["s3:object-lock-retain-until-date"] = (until,)
     tagging = sent(_TAGGING)
     if tagging is not None:
         found |= tag_keys(dict(_tags(tagging)))
@@ -143,6 +159,32 @@ def _tags(header: str) -> list[tuple[str, str]]:
         except UnicodeDecodeError:
             continue
     return pairs
+
+
+def retention_keys(mode: str | None, until: datetime | None, now_ms: int) -> Keys:
+    """Return the condition keys of a retention that a request asks for.
+
+    The days that remain are rounded up: who asks for ten days, counted from a moment before
+    this one, asks for ten.
+    """
+    found: Keys = {}
+    if mode is not None:
+        found[LOCK_MODE] = (mode,)
+    if until is not None:
+        remaining_s = until.timestamp() - now_ms / 1000
+        found["s3:object-lock-retain-until-date"] = (iso_date(until),)
+        found["s3:object-lock-remaining-retention-days"] = (str(ceil(remaining_s / _DAY_S)),)
+    return found
+
+
+def hold_keys(status: str | None) -> Keys:
+    """Return the condition keys of a legal hold that a request asks for."""
+    return {} if status is None else {LEGAL_HOLD: (status,)}
+
+
+def iso_date(moment: datetime) -> str:
+    """Return a time as policies and refusals show it."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def tag_keys(tags: dict[str, str]) -> Keys:

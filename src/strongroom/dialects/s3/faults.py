@@ -76,6 +76,13 @@ FAULTS: Final[dict[str, tuple[int, str]]] = {
         400,
         "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
     ),
+    "InvalidBucketState": (
+        409,
+        (
+            "An Object Lock configuration is present on this bucket, so the versioning state cannot"
+            " be changed."
+        ),
+    ),
     "InvalidBucketName": (400, "The specified bucket is not valid."),
     "InvalidDigest": (400, "The Content-MD5 you specified was invalid."),
     "InvalidEncryptionAlgorithmError": (
@@ -164,6 +171,10 @@ FAULTS: Final[dict[str, tuple[int, str]]] = {
     "NoSuchBucketPolicy": (404, "The bucket policy does not exist"),
     "NoSuchCORSConfiguration": (404, "The CORS configuration does not exist"),
     "NoSuchKey": (404, "The specified key does not exist."),
+    "NoSuchObjectLockConfiguration": (
+        404,
+        "The specified object does not have a ObjectLock configuration",
+    ),
     "NoSuchPublicAccessBlockConfiguration": (
         404,
         "The public access block configuration was not found",
@@ -257,6 +268,13 @@ def _checksum_type(error: Any) -> Refused:
 def _malformed_value(error: Any) -> Refused:
     if error.where == "body":
         return Refused("MalformedXML")
+    if error.wire_name == "x-amz-object-lock-retain-until-date":
+        return Refused(
+            "InvalidArgument",
+            "The retain until date must be provided in ISO 8601 format",
+            ArgumentName=error.wire_name,
+            ArgumentValue=error.value,
+        )
     if "customer-key" in error.wire_name.lower():
         return Refused("InvalidArgument", ArgumentName=error.wire_name)
     return Refused("InvalidArgument", ArgumentName=error.wire_name, ArgumentValue=error.value)
@@ -299,7 +317,11 @@ DOMAIN: Final[dict[type[errors.StrongroomError], Callable[[Any], Refused]]] = {
     errors.LimitPassed: _internal,
     errors.TokenInvalid: lambda _: Refused("InvalidToken"),
     errors.TokenExpired: lambda _: Refused("ExpiredToken"),
+    errors.BucketLocked: lambda _: Refused("InvalidBucketState"),
     errors.AccessDenied: lambda _: Refused("AccessDenied"),
+    errors.ObjectLocked: lambda _: Refused(
+        "AccessDenied", "Access Denied because object protected by object lock."
+    ),
     errors.WrongKey: lambda _: Refused(
         "AccessDenied", _KEYS_MUST + "provide the correct secret key."
     ),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from strongroom.access.actions import Action
 from strongroom.crypto import digests
 from strongroom.dialects.operation import Body, Call, Refused, Result, operation
-from strongroom.dialects.s3 import acls, facets, lifecycle, modes, objects, services, tags
+from strongroom.dialects.s3 import acls, facets, lifecycle, locks, modes, objects, services, tags
 from strongroom.keyring import sources
 from strongroom.service import multipart
 from strongroom.service import objects as stored
@@ -45,6 +45,7 @@ async def create_multipart_upload(call: Call) -> Result:
         content=facets.content(params),
         tags=tags.of_header(params),
         acl=acl,
+        lock=locks.terms(call).lock,
         checksum=algorithm,
         checksum_type=kind,
         bucket_made_ms=call.place.created_ms,
@@ -165,6 +166,7 @@ async def complete_multipart_upload(call: Call) -> Result:
         announced=_announced(params),
         announced_type=kind,
         announced_size=params.get("MpuObjectSize"),
+        terms=locks.of_bucket(call.place),
         when=facets.read_conditions(params),
     )
     host = (call.request.header(b"host") or b"").decode("latin-1")

@@ -14,11 +14,13 @@ from strongroom.dialects.s3 import (
     facets,
     faults,
     lifecycle,
+    locks,
     modes,
     services,
     tags,
 )
 from strongroom.service import facets as stored_facets
+from strongroom.service import locks as stored_locks
 from strongroom.wire import binding
 
 if TYPE_CHECKING:
@@ -31,9 +33,6 @@ MAX_DELETES = 1000
 """Keys in one DeleteObjects. Source: S3 API reference, DeleteObjects."""
 
 UNSERVED: Final = {
-    "ObjectLockMode": "x-amz-object-lock-mode",
-    "ObjectLockRetainUntilDate": "x-amz-object-lock-retain-until-date",
-    "ObjectLockLegalHoldStatus": "x-amz-object-lock-legal-hold",
     "WriteOffsetBytes": "x-amz-write-offset-bytes",
 }
 """What a write may ask for and this release does not do. Leaving it undone would be a lie."""
@@ -57,6 +56,8 @@ async def put_object(call: Call) -> Result:
     params = call.params
     choice = modes.choose(call)
     check_write(params)
+    terms = locks.terms(call)
+    locks.check_digest(call, terms)
     owner, acl = await acls.of_new_object(call)
     assert call.incoming is not None, "PutObject is declared with a streamed body"
     found = await services.of(call).objects.put(
@@ -69,6 +70,7 @@ async def put_object(call: Call) -> Result:
         content=facets.content(params),
         tags=tags.of_header(params),
         acl=acl,
+        terms=terms,
         when=facets.read_conditions(params),
         bucket_made_ms=call.place.created_ms,
     )
@@ -160,6 +162,8 @@ async def get_object(call: Call) -> Result:
         when=facets.read_conditions(params),
     )
     reply = _found(opened.found, call)
+    if opened.found.lock != stored_locks.NO_LOCK:
+        reply |= await locks.reply(call, opened.found.lock)
     size = opened.found.version.size
     _add_extent(reply, opened.start, opened.end, size, partial=extent is not None)
     reply["Body"] = opened.pieces
@@ -181,6 +185,8 @@ async def head_object(call: Call) -> Result:
         when=facets.read_conditions(params),
     )
     reply = _found(found, call)
+    if found.lock != stored_locks.NO_LOCK:
+        reply |= await locks.reply(call, found.lock)
     size = found.version.size
     start, end = extent.resolve(size, found.head.visible_parts) if extent else (0, size)
     _add_extent(reply, start, end, size, partial=extent is not None)
@@ -277,6 +283,7 @@ async def delete_object(call: Call) -> Result:
         params["Key"],
         version_id,
         owner=call.principal.user_id,
+        bypass=await locks.bypass(call, params["Key"], version_id),
         when=facets.delete_conditions(params),
     )
     if deleted.marker is not None:
@@ -322,6 +329,7 @@ async def delete_objects(call: Call) -> Result:
                 key,
                 version_id,
                 owner=call.principal.user_id,
+                bypass=await locks.bypass(call, key, version_id),
                 when=facets.delete_conditions(entry),
             )
         except (Refused, errors.StrongroomError) as error:

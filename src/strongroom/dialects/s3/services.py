@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from strongroom.access import identities
     from strongroom.crypto import secret
     from strongroom.dialects.operation import Call, Result
-    from strongroom.service import buckets, copying, listing, multipart, objects, rewrapping
+    from strongroom.service import (
+        buckets,
+        copying,
+        listing,
+        marking,
+        multipart,
+        objects,
+        rewrapping,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,7 @@ class Services:
     copying: copying.Copying
     listing: listing.Listing
     rewrapping: rewrapping.Rewrapping
+    locking: marking.Locking
     people: identities.Identities
     region: str
     block_sse_c: bool

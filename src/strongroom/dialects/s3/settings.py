@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 from strongroom.access import decision
 from strongroom.access.actions import Action
 from strongroom.dialects.operation import Body, Call, Declared, Refused, Result
-from strongroom.dialects.s3 import bucket_encryption, cors, modes, policies, services, tags
+from strongroom.dialects.s3 import bucket_encryption, cors, locks, modes, policies, services, tags
+from strongroom.store import records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from strongroom.store import records
 
 Absent = str | dict[str, Any]
 """What a bucket without the document answers: an error code, or a result."""
@@ -151,6 +150,16 @@ DOCUMENTS: Final = (
         check=_tag_set,
     ),
     Document(
+        records.OBJECT_LOCK,
+        ("GetObjectLockConfiguration", "PutObjectLockConfiguration", ""),
+        member="ObjectLockConfiguration",
+        reply="ObjectLockConfiguration",
+        reads=Action.GET_BUCKET_OBJECT_LOCK_CONFIGURATION,
+        writes=Action.PUT_BUCKET_OBJECT_LOCK_CONFIGURATION,
+        absent="ObjectLockConfigurationNotFoundError",
+        check=locks.check,
+    ),
+    Document(
         "request-payment",
         ("GetBucketRequestPayment", "PutBucketRequestPayment", ""),
         member="RequestPaymentConfiguration",
@@ -202,10 +211,6 @@ NEVER_HAD: Final[Mapping[str, tuple[Action, Absent]]] = {
         "ReplicationConfigurationNotFoundError",
     ),
     "GetBucketWebsite": (Action.GET_BUCKET_WEBSITE, "NoSuchWebsiteConfiguration"),
-    "GetObjectLockConfiguration": (
-        Action.GET_BUCKET_OBJECT_LOCK_CONFIGURATION,
-        "ObjectLockConfigurationNotFoundError",
-    ),
     "ListBucketAnalyticsConfigurations": (
         Action.GET_ANALYTICS_CONFIGURATION,
         {"IsTruncated": False},

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from strongroom import errors
 from strongroom.access.actions import Action
 from strongroom.dialects.operation import Body, Call, Refused, Result, operation
 from strongroom.dialects.s3 import facets, modes, services
@@ -27,6 +28,13 @@ _BAD_KEY: Final = (
     " Resource Name (ARN). Confirm that you have a correctly formatted KMS key ARN in your request,"
     " and then try again."
 )
+_LOCKED: Final = (
+    "The encryption type for the specified object can't be updated because that object is protected"
+    " by S3 Object Lock. If the object has a governance-mode retention period or a legal hold, you"
+    " must first remove the Object Lock status on the object before you issue your"
+    " UpdateObjectEncryption request. You can't use the UpdateObjectEncryption operation with"
+    " objects that have an Object Lock compliance mode retention period applied to them."
+)
 
 
 @operation("UpdateObjectEncryption", action=Action.UPDATE_OBJECT_ENCRYPTION, body=Body.DOCUMENT)
@@ -39,17 +47,20 @@ async def update_object_encryption(call: Call) -> Result:
     if _ARN.fullmatch(arn) is None:
         raise Refused("InvalidRequest", _BAD_KEY)
     caller = modes.caller(call.principal)
-    await services.of(call).rewrapping.rewrap(
-        call.place.name,
-        params["Key"],
-        version_id=facets.version_id(params),
-        caller=caller,
-        wish=kms_sources.Wish(
-            key=arn,
+    try:
+        await services.of(call).rewrapping.rewrap(
+            call.place.name,
+            params["Key"],
+            version_id=facets.version_id(params),
             caller=caller,
-            context={},
-            bucket_key=wanted.get("BucketKeyEnabled", False),
-        ),
-        bucket_made_ms=call.place.created_ms,
-    )
+            wish=kms_sources.Wish(
+                key=arn,
+                caller=caller,
+                context={},
+                bucket_key=wanted.get("BucketKeyEnabled", False),
+            ),
+            bucket_made_ms=call.place.created_ms,
+        )
+    except errors.ObjectLocked as error:
+        raise Refused("AccessDenied", _LOCKED) from error
     return {}

@@ -270,7 +270,7 @@ class SqliteCatalog(Calls):
         self,
         bucket: str,
         key: str,
-        guard: catalog.Guard = catalog.no_guard,
+        guard: catalog.DeletionGuard = catalog.no_deletion_guard,
         *,
         version_id: str = records.NULL_VERSION,
     ) -> records.Version | None:

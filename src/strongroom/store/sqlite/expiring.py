@@ -65,7 +65,7 @@ def _expire(conn: sqlite3.Connection, due: expiry.Due, marker: records.Version) 
         writes.delete_object(conn, marker, catalog.no_guard, watch)
     else:
         writes.delete_version(
-            conn, version.bucket, version.key, catalog.no_guard, version.version_id, watch
+            conn, version.bucket, version.key, catalog.no_deletion_guard, version.version_id, watch
         )
     return True
 
@@ -74,6 +74,7 @@ def _holds(conn: sqlite3.Connection, home: stacks.Home, found: stacks.Row, due: 
     """Whether all that makes a version due is as it was read."""
     if (
         found.version != due.version
+        or not due.minds_locks(has_lock=home.has_lock)
         or not _rules_stand(conn, home, due.rules)
         or not _marks_stand(conn, found, due.marks)
     ):

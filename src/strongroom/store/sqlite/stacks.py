@@ -57,6 +57,7 @@ class Home:
     name: str
     versioning: str
     rules: guarding.Rules = guarding.NONE
+    has_lock: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +95,16 @@ def home(conn: sqlite3.Connection, name: str, *, made_ms: int | None = None) -> 
     if not any(setting in row[2] for setting in _ASKED_FOR):
         return Home(row[0], name, "")
     settings = json.loads(row[2])
-    return Home(row[0], name, settings.get(records.VERSIONING, ""), guarding.rules_of(settings))
+    return Home(
+        row[0],
+        name,
+        settings.get(records.VERSIONING, ""),
+        guarding.rules_of(settings),
+        records.OBJECT_LOCK in settings,
+    )
 
 
+# Whatever has object lock has versioning: see `records.changed_settings`.
 _ASKED_FOR = tuple(f'"{name}"' for name in (records.VERSIONING, guarding.GUARD, guarding.KEYS))
 
 

@@ -115,10 +115,7 @@ def replace_version(
     found = stacks.find(conn, home, version.key, version.version_id)
     if found is None or found.version.generation != version.generation:
         raise errors.ObjectNotFound(version.bucket, version.key)
-    (marks,) = conn.execute(
-        "SELECT marks FROM envelopes WHERE envelope_id = ?", (found.envelope_id,)
-    ).fetchone()
-    if marks != replaced.marks:
+    if _marks(conn, found) != replaced.marks:
         raise errors.ObjectNotFound(version.bucket, version.key)
     if draft.blobs:
         body_id = _add_body(conn, draft.body)
@@ -152,7 +149,9 @@ def delete_object(
     """See the port."""
     home = stacks.home(conn, marker.bucket)
     if not home.versioning:
-        return _delete(conn, home, marker.key, records.NULL_VERSION, guard, watch), None
+        found = stacks.find(conn, home, marker.key, records.NULL_VERSION)
+        guard(stacks.version_of(found))
+        return _delete(conn, home, found, watch), None
     before = stacks.newest(conn, home, marker.key)
     guard(stacks.version_of(before))
     if home.versioning != records.ENABLED:
@@ -165,12 +164,18 @@ def delete_version(
     conn: sqlite3.Connection,
     bucket: str,
     key: str,
-    guard: catalog.Guard,
+    guard: catalog.DeletionGuard,
     version_id: str,
     watch: watching.Watch,
 ) -> records.Version | None:
     """See the port."""
-    return _delete(conn, stacks.home(conn, bucket), key, version_id, guard, watch)
+    home = stacks.home(conn, bucket)
+    found = stacks.find(conn, home, key, version_id)
+    marks = b""
+    if home.has_lock and found is not None and not found.version.is_marker:
+        marks = _marks(conn, found)
+    guard(stacks.version_of(found), marks)
+    return _delete(conn, home, found, watch)
 
 
 def create_upload(conn: sqlite3.Connection, upload: records.Upload) -> None:
@@ -302,16 +307,19 @@ def _add_envelope(conn: sqlite3.Connection, draft: records.Draft, body_id: int) 
     return made.lastrowid
 
 
+def _marks(conn: sqlite3.Connection, row: stacks.Row) -> bytes:
+    found: bytes = conn.execute(
+        "SELECT marks FROM envelopes WHERE envelope_id = ?", (row.envelope_id,)
+    ).fetchone()[0]
+    return found
+
+
 def _delete(
     conn: sqlite3.Connection,
     home: stacks.Home,
-    key: str,
-    version_id: str,
-    guard: catalog.Guard,
+    found: stacks.Row | None,
     watch: watching.Watch,
 ) -> records.Version | None:
-    found = stacks.find(conn, home, key, version_id)
-    guard(stacks.version_of(found))
     if found is not None:
         stacks.remove(conn, home, found)
     return _let_go(conn, home, found, None, watch)
