@@ -170,6 +170,30 @@ class Play:
         self.ask("DELETE", "/attic?lifecycle", status=204)
         for resource in ("lifecycle", "object-lock", "replication", "website"):
             self.ask("GET", f"/attic?{resource}", status=404)
+        permit = json.dumps(
+            {
+                "Version": "2012-10-17",
+                "Statement": [
+                    {
+                        "Effect": "Allow",
+                        "Principal": {"Service": "logging.s3.amazonaws.com"},
+                        "Action": "s3:PutObject",
+                        "Resource": "arn:aws:s3:::logs/*",
+                    }
+                ],
+            }
+        ).encode()
+        log = (
+            b"<BucketLoggingStatus><LoggingEnabled><TargetBucket>logs</TargetBucket>"
+            b"<TargetPrefix>a/</TargetPrefix></LoggingEnabled></BucketLoggingStatus>"
+        )
+        self.ask("PUT", "/logs", status=200)
+        headers = self.key.headers() | {"Content-MD5": md5(log)}
+        self.ask("PUT", "/attic?logging", headers, log, status=400)
+        permitted = self.key.headers() | {"Content-MD5": md5(permit)}
+        self.ask("PUT", "/logs?policy", permitted, permit, status=204)
+        # From here on all requests are recorded, and delivered when the server ends.
+        self.ask("PUT", "/attic?logging", headers, log, status=200)
         for resource in ("accelerate", "logging", "notification"):
             self.ask("GET", f"/attic?{resource}", status=200)
 

@@ -8,6 +8,7 @@ import asyncio
 import base64
 import contextlib
 import dataclasses
+import datetime as dt
 import functools
 import hashlib
 import itertools
@@ -21,6 +22,7 @@ from botocore import auth, exceptions
 from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.config import Config
 from botocore.credentials import Credentials
+from botocore.crt import auth as crt_auth
 
 from strongroom.access import identities
 from strongroom.crypto.secret import SecretKey
@@ -427,6 +429,36 @@ class Store:
         )
         named = {k.decode("latin-1"): v.decode("latin-1") for k, v in reply}
         return AWSResponse(request.url, status, named, Raw(content))
+
+
+class Clock:
+    """What a test takes for the time; it begins on 2023-11-13, at noon UTC."""
+
+    noon_ms = 1_699_876_800_000
+
+    def __init__(self):
+        self.now_ms = self.noon_ms
+
+    def __call__(self):
+        return self.now_ms
+
+    def pass_days(self, days):
+        self.now_ms += int(days * 24 * 3600 * 1000)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """What server and client take for the time; signatures are not older than the server likes."""
+    turned = Clock()
+
+    def now(*, remove_tzinfo=True):
+        moment = dt.datetime.fromtimestamp(turned.now_ms / 1000, dt.UTC)
+        return moment.replace(tzinfo=None) if remove_tzinfo else moment
+
+    # Which of them signs depends on whether awscrt is there.
+    monkeypatch.setattr(auth, "get_current_datetime", now)
+    monkeypatch.setattr(crt_auth, "get_current_datetime", now)
+    return turned
 
 
 @pytest.fixture(scope="session")

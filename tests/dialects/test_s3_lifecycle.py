@@ -4,8 +4,7 @@ import dataclasses
 import datetime as dt
 
 import pytest
-from botocore import auth, exceptions
-from botocore.crt import auth as crt_auth
+from botocore import exceptions
 
 from strongroom import errors
 from strongroom.service import expiring
@@ -13,34 +12,6 @@ from strongroom.service import lifecycle as rules_of_life
 from strongroom.store import records
 
 DAY_MS = rules_of_life.DAY_MS
-MONDAY_NOON = 1_699_833_600_000 + DAY_MS // 2
-"""2023-11-13, 12:00 UTC."""
-
-
-class Clock:
-    def __init__(self):
-        self.now_ms = MONDAY_NOON
-
-    def __call__(self):
-        return self.now_ms
-
-    def pass_days(self, days):
-        self.now_ms += int(days * DAY_MS)
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """What server and client take for the time; signatures are not older than the server likes."""
-    turned = Clock()
-
-    def now(*, remove_tzinfo=True):
-        moment = dt.datetime.fromtimestamp(turned.now_ms / 1000, dt.UTC)
-        return moment.replace(tzinfo=None) if remove_tzinfo else moment
-
-    # Which of them signs depends on whether awscrt is there.
-    monkeypatch.setattr(auth, "get_current_datetime", now)
-    monkeypatch.setattr(crt_auth, "get_current_datetime", now)
-    return turned
 
 
 @pytest.fixture
@@ -373,7 +344,7 @@ def test_an_object_expires_at_the_midnight_that_its_answers_tell(aged, shelf, cl
     put(shelf, rule(Filter={"Prefix": "logs/"}, Expiration={"Days": 3}))
     for name in ("logs/a", "logs/b", "other"):
         shelf.put_object(Bucket="bucket", Key=name, Body=b"sealed", **key.options)
-    clock.now_ms = MONDAY_NOON + DAY_MS // 2 + 3 * DAY_MS - 1
+    clock.now_ms = clock.noon_ms + DAY_MS // 2 + 3 * DAY_MS - 1
 
     assert aged.walk() == 0
     clock.pass_days(1 / 24)

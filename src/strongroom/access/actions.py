@@ -43,6 +43,7 @@ class Action(enum.StrEnum):
     GET_ENCRYPTION_CONFIGURATION = "s3:GetEncryptionConfiguration"
     PUT_ENCRYPTION_CONFIGURATION = "s3:PutEncryptionConfiguration"
     GET_BUCKET_LOGGING = "s3:GetBucketLogging"
+    PUT_BUCKET_LOGGING = "s3:PutBucketLogging"
     GET_BUCKET_NOTIFICATION = "s3:GetBucketNotification"
     GET_BUCKET_OBJECT_LOCK_CONFIGURATION = "s3:GetBucketObjectLockConfiguration"
     PUT_BUCKET_OBJECT_LOCK_CONFIGURATION = "s3:PutBucketObjectLockConfiguration"

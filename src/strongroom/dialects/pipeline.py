@@ -56,6 +56,7 @@ class Routed(NamedTuple):
 class Outcome:
     """An answer, with what the access log says about it.
 
+    `place` and `principal` are there as soon as they are known: the bucket, and who asks.
     `gone` is set where the client hung up in the middle of its body: there is
     nobody to answer, and `response` means nothing.
     """
@@ -66,6 +67,8 @@ class Outcome:
     key: str = ""
     access_key: str = ""
     error: str = ""
+    place: records.Bucket | None = None
+    principal: identities.Principal | None = None
     gone: errors.ClientGone | None = None
 
 
@@ -196,8 +199,8 @@ class Pipeline:
             request, routed = await self._dialect.unfold(request, routed)
             outcome.key = routed.key or ""
             proof = await self._dialect.authenticate(request)
-            outcome.access_key = proof.access_key
-            outcome.response = await self._answer(request, routed, proof)
+            outcome.access_key, outcome.principal = proof.access_key, proof.principal
+            outcome.response = await self._answer(request, routed, proof, outcome)
         except errors.ClientGone as error:
             outcome.gone = error
         except (operation.Refused, errors.StrongroomError) as error:
@@ -210,14 +213,14 @@ class Pipeline:
         return outcome
 
     async def _answer(
-        self, request: message.Request, routed: Routed, proof: Authentication
+        self, request: message.Request, routed: Routed, proof: Authentication, outcome: Outcome
     ) -> message.Response:
         declared = routed.declared
         if declared is None:
             raise operation.Refused("NotImplemented")
         for tries_left in reversed(range(_TRIES)):
             try:
-                return await self._judged(request, routed, declared, proof)
+                return await self._judged(request, routed, declared, proof, outcome)
             except errors.MarksChanged:
                 # Another object took the place of the one that the request was judged by. A
                 # body that was read is gone: then the client has to try again.
@@ -233,10 +236,11 @@ class Pipeline:
         routed: Routed,
         declared: operation.Declared,
         proof: Authentication,
+        outcome: Outcome,
     ) -> message.Response:
         bucket: records.Bucket | None = None
         if routed.bucket is not None and declared.needs_bucket:
-            bucket = await self._buckets.find(routed.bucket)
+            bucket = outcome.place = await self._buckets.find(routed.bucket)
         judge = authority.Authority(
             proof.principal,
             bucket,

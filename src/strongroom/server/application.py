@@ -14,7 +14,7 @@ from strongroom.wire import message
 if TYPE_CHECKING:
     from strongroom.console import pages
     from strongroom.dialects import pipeline
-    from strongroom.server import background, build, observe
+    from strongroom.server import access_log, background, build, observe
 
 LIVE: Final = b"/-/health/live"
 READY: Final = b"/-/health/ready"
@@ -36,6 +36,8 @@ class Application:
         *,
         collect: background.Job,
         sweep: background.Job,
+        deliver: background.Job,
+        recorder: access_log.Recorder,
         console: pages.Pages,
     ) -> None:
         """Put it together.
@@ -46,6 +48,8 @@ class Application:
             reporter: is told of every request.
             collect: removes doomed blobs; runs when a transaction doomed some.
             sweep: sets aside what a crash left; runs once.
+            deliver: writes what is left of access logs; runs at the end.
+            recorder: is told of requests to buckets.
             console: the console's files.
         """
         self._core = core
@@ -53,6 +57,8 @@ class Application:
         self._reporter = reporter
         self._collect = collect
         self._sweep = sweep
+        self._deliver = deliver
+        self._recorder = recorder
         self._pages = console
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -93,7 +99,10 @@ class Application:
             and not self._core.dialect.names_bucket_by_host(request)
         ):
             return self._answered(request, await self._core.query.handle(request))
-        return self._answered(request, await self._core.s3.handle(request))
+        outcome = await self._core.s3.handle(request)
+        if self._recorder.concerns(outcome):
+            await self._recorder.note(request, outcome)
+        return self._answered(request, outcome)
 
     async def kms(self, request: message.Request) -> message.Response:
         """Answer a request of the KMS listener."""
@@ -163,6 +172,7 @@ class Application:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        await self._jobs.run_once(self._deliver)
         await self._core.close()
 
 

@@ -7,6 +7,7 @@ architecture in one page.
 from __future__ import annotations
 
 import contextlib
+import functools
 import secrets
 import time
 from concurrent import futures
@@ -14,7 +15,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from strongroom import errors
-from strongroom.access import accounts, decision, identities, issuers, providers, web_identity
+from strongroom.access import (
+    accounts,
+    decision,
+    identities,
+    issuers,
+    log_delivery,
+    providers,
+    web_identity,
+)
 from strongroom.console import pages
 from strongroom.crypto import secret
 from strongroom.dialects.iam import service as iam
@@ -22,6 +31,7 @@ from strongroom.dialects.s3 import cors, protocol, services
 from strongroom.dialects.s3 import dialect as s3_dialect
 from strongroom.keyring import kms, kms_sources, master, masters, sources
 from strongroom.server import (
+    access_log,
     alarms,
     application,
     background,
@@ -34,6 +44,7 @@ from strongroom.server import (
 )
 from strongroom.server import settings as configuration
 from strongroom.service import (
+    access_logs,
     buckets,
     copying,
     encryption,
@@ -85,6 +96,8 @@ LIFECYCLE_INTERVAL_S = 3600.0
 """How often buckets are walked over for what their rules remove. Rules are due at midnight."""
 LIFECYCLE_BEAT_S = 60.0
 """How soon a walk goes on that ended with its process, or begins that is due."""
+ACCESS_LOG_BEATS = 10
+"""How often it is looked in a record's waiting time whether that is over."""
 MIRROR_INTERVAL_S = 5.0
 """How far mirrors may lag behind the catalog."""
 
@@ -110,6 +123,7 @@ class Core:
     query: iam.Query
     collector: housekeeping.Collector
     expirer: expiring.Expirer
+    access_logs: access_logs.AccessLogs
     threads: futures.ThreadPoolExecutor
     kms: kms.Kms
     kms_keys: kms_keys.Keys
@@ -190,6 +204,7 @@ async def build(
             collect_grace_ms=SHARED_GRACE_MS if settings.workers > 1 else 0,
             may_collect=turn.take if settings.workers > 1 else lambda: True,
             calendar=lifecycle.Calendar(settings.lifecycle_day_s * 1000),
+            access_log_ms=settings.access_log_s * 1000,
             permit=(lambda: contextlib.nullcontext(True))
             if settings.ephemeral
             else files.Gate(settings.data_dir / COLLECTION_NAME).passing,
@@ -209,7 +224,11 @@ async def build(
     share = settings.lifecycle_day_s / configuration.DAY_S
     expire = background.Job("lifecycle", max(1.0, LIFECYCLE_BEAT_S * share), core.expirer.run)
     let_go = background.Job("let-go", LET_GO_INTERVAL_S, collector.let_go)
-    jobs = [collect, purge, tend, expire, let_go]
+    # In every process: each delivers what it has gathered.
+    deliver = background.Job(
+        "access-logs", settings.access_log_s / ACCESS_LOG_BEATS, core.access_logs.deliver
+    )
+    jobs = [collect, purge, tend, expire, let_go, deliver]
     if isinstance(opened, sqlite_catalog.SqliteCatalog):
         keeping = mirroring.Mirroring(
             opened,
@@ -224,6 +243,10 @@ async def build(
         reporter,
         collect=collect,
         sweep=background.Job("sweep", 0, collector.sweep),
+        deliver=background.Job(
+            "access-logs", 0, functools.partial(core.access_logs.deliver, everything=True)
+        ),
+        recorder=access_log.Recorder(opened, core.access_logs, reporter, clock_ms=clock_ms),
         console=pages.Pages(settings.region),
     )
 
@@ -404,6 +427,7 @@ async def assemble(
     collect_grace_ms: int = 0,
     may_collect: Callable[[], bool] = lambda: True,
     calendar: lifecycle.Calendar = lifecycle.REAL,
+    access_log_ms: int = 300_000,
     permit: Callable[[], AbstractContextManager[bool]] = lambda: contextlib.nullcontext(True),
     fetch: issuers.Fetch | None = None,
     report: Callable[[message.Request, Exception], None],
@@ -429,6 +453,7 @@ async def assemble(
         collect_grace_ms: how long doomed blobs are kept for other processes' readers.
         may_collect: whether it is this process that collects and expires, asked each time.
         calendar: how long days are to the rules of buckets.
+        access_log_ms: how long records of access logs wait for others.
         permit: see `housekeeping.Collector`.
         fetch: gets documents of identity providers; None for those at public addresses.
         report: is told of failures that are not the client's.
@@ -582,6 +607,15 @@ async def assemble(
         query,
         collector,
         expirer,
+        access_logs.AccessLogs(
+            catalog,
+            single,
+            is_permitted=log_delivery.is_permitted,
+            account_of=identities.account_of,
+            random_bytes=random_bytes,
+            clock_ms=clock_ms,
+            interval_ms=access_log_ms,
+        ),
         threads,
         keys,
         tended,

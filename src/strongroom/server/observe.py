@@ -24,7 +24,7 @@ import structlog
 from strongroom.server import lines, metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections.abc import Callable, Mapping, MutableMapping
 
 _FAILURE = ("error", "trace")
 EVENTS: Mapping[str, frozenset[str]] = {
@@ -92,6 +92,7 @@ class Exchange:
 
     Attributes:
         outcome: "answered", "cut" (the answer broke off) or "gone" (the client did).
+        ended: called when the request is over, with the record and how long it took in seconds.
     """
 
     request_id: str
@@ -107,6 +108,7 @@ class Exchange:
     bytes_in: int = 0
     bytes_out: int = 0
     outcome: str = "answered"
+    ended: Callable[[Exchange, float], None] | None = None
 
 
 @dataclass(slots=True)
@@ -159,6 +161,18 @@ class Reporter:
         exchange.access_key = access_key or exchange.access_key
         exchange.code = code or exchange.code
 
+    def when_over(self, request_id: str, ended: Callable[[Exchange, float], None]) -> float | None:
+        """Have a function called when an open request is over.
+
+        Returns:
+            seconds since it began; None if it is not open.
+        """
+        exchange = self._open.get(request_id)
+        if exchange is None:
+            return None
+        exchange.ended = ended
+        return time.perf_counter() - exchange.started_s
+
     def failed(self, request_id: str, error: BaseException) -> None:
         """Log an exception that nobody expected, with its cause."""
         exchange = self._open.get(request_id)
@@ -171,6 +185,8 @@ class Reporter:
         """Close the record: one line in the log, and the metrics."""
         del self._open[exchange.request_id]
         duration_s = time.perf_counter() - exchange.started_s
+        if exchange.ended is not None:
+            exchange.ended(exchange, duration_s)
         self.metrics.finish(
             exchange.operation,
             exchange.status,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import ipaddress
 import json
 import re
@@ -41,6 +42,8 @@ _DOMAIN = re.compile(
 )
 _MAX_PORT = 65535
 DAY_S = 24 * 3600
+MAX_ACCESS_LOG_S = 3600
+"""Records that wait longer are too many to be lost with a process."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -84,6 +87,7 @@ class Settings:
         guard_default: for how many days new buckets keep what foreign keys displace; 0 for none.
         oidc_ca: authorities of identity providers' certificates, besides the machine's.
         oidc_private_networks: whether identity providers may be at private addresses.
+        access_log_s: how long records of buckets' access logs wait for others, in seconds.
     """
 
     data_dir: Path = Path("strongroom-data")
@@ -115,6 +119,7 @@ class Settings:
     kms_master_secret: secret.SecretKey | None = None
     kms_cache_s: int = 300
     lifecycle_day_s: int = DAY_S
+    access_log_s: int = 300
 
 
 def load(options: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
@@ -295,11 +300,11 @@ def _cache_seconds(value: Any) -> int:
     return value
 
 
-def _day_seconds(value: Any) -> int:
+def _seconds(value: Any, most: int) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= DAY_S:
-        raise SettingsError(f"must be a number of seconds from 1 to {DAY_S}.")
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise SettingsError(f"must be a number of seconds from 1 to {most}.")
     return value
 
 
@@ -425,7 +430,8 @@ _ROWS: Sequence[_Row] = (
     _row("kms_master", _text),
     _row("kms_master_secret", _secret, keeps_empty=True),
     _row("kms_cache_s", _cache_seconds),
-    _row("lifecycle_day_s", _day_seconds),
+    _row("lifecycle_day_s", functools.partial(_seconds, most=DAY_S)),
+    _row("access_log_s", functools.partial(_seconds, most=MAX_ACCESS_LOG_S)),
     _row("oss_listen", _text, unserved="the OSS dialect"),
     _row("database_url", _text, unserved="databases other than its own SQLite file"),
     _row("blob_url", _text, unserved="blobs outside the data directory"),

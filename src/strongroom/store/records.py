@@ -28,6 +28,8 @@ SUSPENDED = "Suspended"
 
 LIFECYCLE = "lifecycle"
 """Bucket setting: the rules by which versions and uploads go by themselves."""
+LOGGING = "logging"
+"""Bucket setting: where records of requests to the bucket go; one that has none logs nothing."""
 
 OBJECT_LOCK = "object-lock"
 """Bucket setting: its object lock, if it has that; what the document says is not known here."""

@@ -17,7 +17,7 @@ from strongroom.dialects.operation import Body, Call, Need, Needs, Refused, Resu
 from strongroom.dialects.s3 import facets, locks, services
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from strongroom.dialects.s3.services import Services
 
@@ -193,8 +193,17 @@ async def _of_document(
         raise Refused("MalformedACLError")
     if named != owner:
         raise errors.AccessDenied
+    return await of_rows(store, document.get("Grants", ()))
+
+
+async def of_rows(store: Services, rows: Iterable[Mapping[str, Any]]) -> list[grants.Grant]:
+    """Return the grants that elements of a document describe.
+
+    Raises:
+        Refused: one of them is none, or names nobody known.
+    """
     found: list[grants.Grant] = []
-    for each in document.get("Grants", ()):
+    for each in rows:
         grantee = each.get("Grantee", {})
         try:
             permission = grants.Permission(each.get("Permission", ""))

@@ -116,6 +116,13 @@ FAULTS: Final[dict[str, tuple[int, str]]] = {
         ),
     ),
     "InvalidStorageClass": (400, "The storage class you specified is not valid"),
+    "InvalidTargetBucketForLogging": (
+        400,
+        (
+            "The target bucket for logging does not exist, is not owned by you, or does not have"
+            " the appropriate grants for the log-delivery group."
+        ),
+    ),
     "InvalidToken": (400, "The provided token is malformed or otherwise invalid."),
     "InvalidURI": (400, "Couldn't parse the specified URI."),
     "KMS.DisabledException": (400, "The key is disabled."),

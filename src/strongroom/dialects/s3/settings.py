@@ -203,7 +203,6 @@ NEVER_HAD: Final[Mapping[str, tuple[Action, Absent]]] = {
         "NoSuchConfiguration",
     ),
     "GetBucketInventoryConfiguration": (Action.GET_INVENTORY_CONFIGURATION, "NoSuchConfiguration"),
-    "GetBucketLogging": (Action.GET_BUCKET_LOGGING, {}),
     "GetBucketMetricsConfiguration": (Action.GET_METRICS_CONFIGURATION, "NoSuchConfiguration"),
     "GetBucketNotificationConfiguration": (Action.GET_BUCKET_NOTIFICATION, {}),
     "GetBucketReplication": (
