@@ -436,3 +436,24 @@ def blob_files():
         return sorted(p for p in (Path(data_dir) / "blobs").glob("*/*/*") if p.is_file())
 
     return found
+
+
+@pytest.fixture
+def run_cli():
+    """Run a command of ours on a server's data directory, and see it succeed."""
+
+    def run(server, env, *arguments):
+        done = subprocess.run(  # noqa: S603 - our own command line
+            [
+                *(sys.executable, "-m", "strongroom.cli", *arguments),
+                *("--data-dir", str(server.data_dir)),
+            ],
+            env=os.environ | env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run

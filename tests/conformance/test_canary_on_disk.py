@@ -512,8 +512,14 @@ def marked(customer):
 
 
 @pytest.fixture
-def running(make_server):
-    return make_server(http=True, metrics=True, args=["--trusted-proxy", "127.0.0.1/32"])
+def audit_log(tmp_path):
+    return tmp_path / "audit.log"
+
+
+@pytest.fixture
+def running(make_server, audit_log):
+    args = ["--trusted-proxy", "127.0.0.1/32", "--audit-log", str(audit_log)]
+    return make_server(http=True, metrics=True, args=args)
 
 
 def left_behind(running):
@@ -528,14 +534,14 @@ def left_behind(running):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_customer_key_is_left_nowhere(connect, running, marked, customer, number):
+def test_a_customer_key_is_left_nowhere(connect, running, audit_log, marked, customer, number):
     """S000.7, S000.10, S001.1, S001.2, S003.9, S003.14."""
     play = Play(connect, running, marked, customer())
     play.run()
     running.process.send_signal(number)
     running.process.wait(60)
 
-    places = left_behind(running) | play.shown
+    places = left_behind(running) | play.shown | {"audit log": audit_log.read_bytes()}
 
     assert search(marked, places) == []
     asked = [(e.get("operation"), e.get("status", 0)) for e in running.log_events()]
@@ -543,6 +549,10 @@ def test_a_customer_key_is_left_nowhere(connect, running, marked, customer, numb
     # What no bucket has here is answered with 404, as by a bucket without it.
     served |= {name for name, status in asked if status == 404 and name in settings.NEVER_HAD}
     assert set(protocol.HANDLERS) - served == set(), "every operation that is served took part"
+    told = [json.loads(line) for line in places["audit log"].splitlines()]
+    refused = [one for one in told if not one["allowed"]]
+    assert {one["secure"] for one in refused} == {True, False}
+    assert sum(one.get("why") == "WrongKey" for one in refused) > 3
     wal = "file catalog.sqlite-wal"
     assert (wal in places and len(places[wal]) > 0) == (number == signal.SIGKILL)
     assert sum(name.startswith("file blobs/") for name in places) > 5

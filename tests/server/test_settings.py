@@ -103,7 +103,6 @@ def test_a_variable_set_to_nothing_or_off_is_not_set(value):
         ("OSS_LISTEN", ":1"),
         ("DATABASE_URL", "postgresql://h/d"),
         ("BLOB_URL", "s3://b/p"),
-        ("AUDIT_LOG", "/var/log/audit"),
     ],
 )
 def test_what_this_release_does_not_serve_is_refused_and_never_ignored(name, value):

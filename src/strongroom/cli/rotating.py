@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from strongroom.cli import failures, keysources, serving
+from strongroom.cli import administering, failures, keysources, serving
 from strongroom.cli.remote import places
 from strongroom.keyring import kms_sources, sources
 from strongroom.server import home, settings
@@ -149,7 +149,8 @@ def rotate(
                 )
                 return await _run(opened, selection, plan)
 
-        report = asyncio.run(whole())
+        with administering.audited(chosen):
+            report = asyncio.run(whole())
         if as_json:
             click.echo(json.dumps({"place": str(where), "deep": deep, **report}))
         else:

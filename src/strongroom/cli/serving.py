@@ -150,7 +150,24 @@ config_option = click.option(
     help="Identity providers may be on this machine and in private networks."
     " [env: STRONGROOM_OIDC_PRIVATE_NETWORKS; default: off]",
 )
-@click.option("--audit-log", metavar="FILE", hidden=True)
+@click.option(
+    "--audit-log",
+    metavar="FILE|URL",
+    help="A file, or an https:// webhook, for one JSON line per decision on keys. A webhook's token"
+    " comes by STRONGROOM_AUDIT_TOKEN. [env: STRONGROOM_AUDIT_LOG; default: off]",
+)
+@click.option(
+    "--audit-failure",
+    metavar="open|closed",
+    help="While the audit log cannot be written: serve, and count what is lost; or refuse."
+    " [env: STRONGROOM_AUDIT_FAILURE; default: open]",
+)
+@click.option(
+    "--audit-rotate-mib",
+    metavar="MIB",
+    help="How large its file gets before another is begun. [env: STRONGROOM_AUDIT_ROTATE_MIB;"
+    " default: 100]",
+)
 @click.option(
     "--guard-default",
     metavar="DAYS",

@@ -9,7 +9,7 @@ no step can be left out, is here.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from strongroom import errors
@@ -59,6 +59,9 @@ class Outcome:
     `place` and `principal` are there as soon as they are known: the bucket, and who asks.
     `gone` is set where the client hung up in the middle of its body: there is
     nobody to answer, and `response` means nothing.
+
+    For the audit log: `cause` is why it was refused, `request` what a form stood for, and
+    `kms_key` the key that a call of the KMS named.
     """
 
     response: message.Response
@@ -70,6 +73,9 @@ class Outcome:
     place: records.Bucket | None = None
     principal: identities.Principal | None = None
     gone: errors.ClientGone | None = None
+    cause: Exception | None = None
+    request: message.Request | None = field(default=None, repr=False)
+    kms_key: str = ""
 
 
 class Authentication(Protocol):
@@ -197,7 +203,7 @@ class Pipeline:
             outcome.operation = routed.name
             outcome.bucket, outcome.key = routed.bucket or "", routed.key or ""
             request, routed = await self._dialect.unfold(request, routed)
-            outcome.key = routed.key or ""
+            outcome.key, outcome.request = routed.key or "", request
             proof = await self._dialect.authenticate(request)
             outcome.access_key, outcome.principal = proof.access_key, proof.principal
             outcome.response = await self._answer(request, routed, proof, outcome)
@@ -206,9 +212,11 @@ class Pipeline:
         except (operation.Refused, errors.StrongroomError) as error:
             if isinstance(error, errors.StoreTrouble | errors.NotAuthentic):
                 self._report(request, error)
+            outcome.cause = error
             outcome.response, outcome.error = self._dialect.refuse(request, routed, error)
         except Exception as error:  # noqa: BLE001 - the last resort: a bug must become an answer
             self._report(request, error)
+            outcome.cause = error
             outcome.response, outcome.error = self._dialect.refuse(request, routed, error)
         return outcome
 

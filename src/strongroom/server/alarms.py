@@ -1,23 +1,26 @@
-"""What the guard has seen, as log lines and numbers."""
+"""What the guard has seen, as lines of the log and of the audit log, and as numbers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from strongroom.server import observe
+    from strongroom.server import audit, observe
     from strongroom.store import guarding
 
 
 class Alarms:
     """Tells of displaced versions: of each in the metrics, and of foreign keys in the log."""
 
-    def __init__(self, reporter: observe.Reporter) -> None:
+    def __init__(self, reporter: observe.Reporter, log: audit.Audit | None) -> None:
         self._reporter = reporter
+        self._audit = log
 
     def __call__(self, alarm: guarding.Alarm) -> None:
         """Tell of one; called in the task of the write."""
         self._reporter.metrics.guarded(alarm.reason, foreign=alarm.is_foreign)
+        if self._audit is not None:
+            self._audit.alarmed(alarm)
         if not alarm.is_foreign:
             return
         version = alarm.version

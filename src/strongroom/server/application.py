@@ -14,7 +14,7 @@ from strongroom.wire import message
 if TYPE_CHECKING:
     from strongroom.console import pages
     from strongroom.dialects import pipeline
-    from strongroom.server import access_log, background, build, observe
+    from strongroom.server import access_log, audit, background, build, observe
 
 LIVE: Final = b"/-/health/live"
 READY: Final = b"/-/health/ready"
@@ -39,6 +39,7 @@ class Application:
         deliver: background.Job,
         recorder: access_log.Recorder,
         console: pages.Pages,
+        log: audit.Audit | None = None,
     ) -> None:
         """Put it together.
 
@@ -51,7 +52,9 @@ class Application:
             deliver: writes what is left of access logs; runs at the end.
             recorder: is told of requests to buckets.
             console: the console's files.
+            log: is told of decisions on keys; None where nobody wants to know.
         """
+        self._audit = log
         self._core = core
         self._jobs = jobs
         self._reporter = reporter
@@ -68,6 +71,8 @@ class Application:
             asyncio.create_task(self._collect_when_woken(), name="collect"),
             asyncio.create_task(self._jobs.run_once(self._sweep), name="sweep"),
         ]
+        if self._audit is not None:
+            await self._audit.start()
         self._jobs.start()
 
     async def _collect_when_woken(self) -> None:
@@ -93,6 +98,10 @@ class Application:
             and not self._core.dialect.is_signed(request)
         ):
             return _json(200, "live", with_body=request.method == "GET")
+        if self._audit is not None:
+            if self._audit.is_stuck:
+                return _stuck()
+            self._audit.enter(request)
         if (
             request.method == "POST"
             and request.raw_path == b"/"
@@ -108,7 +117,10 @@ class Application:
         """Answer a request of the KMS listener."""
         if request.raw_path in _OWN:
             return await self._own(request)
-        return self._answered(request, await self._core.kms_listener.handle(request))
+        if self._audit is not None and self._audit.is_stuck:
+            return _stuck()
+        outcome = await self._core.kms_listener.handle(request)
+        return self._answered(request, outcome, kms=True)
 
     async def console(self, request: message.Request) -> message.Response:
         """Answer a request of the console's listener."""
@@ -118,7 +130,11 @@ class Application:
                 return page
         return self._pages.confine(await self.handle(request))
 
-    def _answered(self, request: message.Request, outcome: pipeline.Outcome) -> message.Response:
+    def _answered(
+        self, request: message.Request, outcome: pipeline.Outcome, *, kms: bool = False
+    ) -> message.Response:
+        if self._audit is not None and outcome.gone is None:
+            self._audit.decided(request, outcome, kms=kms)
         self._reporter.describe(
             request.request_id,
             operation=outcome.operation,
@@ -168,12 +184,21 @@ class Application:
     async def close(self) -> None:
         """Stop background work and let go of the store."""
         await self._jobs.close()
+        if self._audit is not None:
+            await self._audit.close()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self._jobs.run_once(self._deliver)
         await self._core.close()
+
+
+def _stuck() -> message.Response:
+    """Refuse, in no dialect's words, what could not be written down."""
+    refusal = _json(503, "the audit log cannot be written", with_body=True)
+    refusal.headers.append((b"retry-after", b"1"))
+    return refusal
 
 
 def _json(status: int, text: str, *, with_body: bool) -> message.Response:

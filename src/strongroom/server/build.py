@@ -33,7 +33,9 @@ from strongroom.keyring import kms, kms_sources, master, masters, sources
 from strongroom.server import (
     access_log,
     alarms,
+    app,
     application,
+    audit,
     background,
     files,
     guards,
@@ -215,7 +217,15 @@ async def build(
         lying.close()
         raise
     reporter.metrics.usage = opened.usage
-    opened.alarm = alarms.Alarms(reporter)
+    try:
+        log = audit.make(settings, reporter, core.dialect.fingerprint)
+    except OSError as error:
+        await core.close()
+        raise app.StartRefused(
+            f"The audit log {settings.audit_log} cannot be opened ({error.strerror});"
+            " choose a file that this user may write, or none."
+        ) from error
+    opened.alarm = alarms.Alarms(reporter, log)
     collector = core.collector
     collect = background.Job("collect", COLLECT_INTERVAL_S, collector.collect)
     purge = background.Job("purge", PURGE_INTERVAL_S, collector.purge)
@@ -229,6 +239,8 @@ async def build(
         "access-logs", settings.access_log_s / ACCESS_LOG_BEATS, core.access_logs.deliver
     )
     jobs = [collect, purge, tend, expire, let_go, deliver]
+    if log is not None:
+        jobs.append(background.Job("audit-sync", audit.SYNC_INTERVAL_S, log.sync))
     if isinstance(opened, sqlite_catalog.SqliteCatalog):
         keeping = mirroring.Mirroring(
             opened,
@@ -248,6 +260,7 @@ async def build(
         ),
         recorder=access_log.Recorder(opened, core.access_logs, reporter, clock_ms=clock_ms),
         console=pages.Pages(settings.region),
+        log=log,
     )
 
 

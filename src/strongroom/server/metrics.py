@@ -85,6 +85,12 @@ class Metrics:
             ("reason", "foreign"),
             registry=self._registry,
         )
+        self._audited = Counter(
+            "strongroom_audit_lines",
+            "Lines of the audit log: written, dropped for want of room; and failed tries.",
+            ("outcome",),
+            registry=self._registry,
+        )
         self._usage_gauges = {
             name: Gauge(
                 f"strongroom_{name}",
@@ -139,6 +145,10 @@ class Metrics:
     def guarded(self, reason: str, *, foreign: bool) -> None:
         """Count a version that the guard saw displaced, or hidden."""
         self._guarded.labels(reason, "yes" if foreign else "no").inc()
+
+    def audited(self, outcome: str, lines: int) -> None:
+        """Count lines of the audit log."""
+        self._audited.labels(outcome).inc(lines)
 
     async def scrape(self) -> bytes:
         """Return Prometheus' text format, with the store's totals of this moment.

@@ -73,6 +73,7 @@ EVENTS: Mapping[str, frozenset[str]] = {
             "by",
             "kept_until_ms",
         ),
+        "audit.failed": ("waiting", *_FAILURE),
         # Work in the background
         "job.failed": ("job", *_FAILURE),
         "job.done": ("job", "duration_ms", "count"),

@@ -18,6 +18,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from strongroom import errors
 from strongroom.crypto import secret
@@ -31,6 +32,7 @@ MAX_KMS_CACHE_S = 3600
 """Longer than this, a key that was disabled at its master would go on for too long."""
 MAX_GUARD_DAYS = 3650
 """Ten years: what is longer was meant in other units."""
+MAX_ROTATE_MIB = 1024 * 1024
 MAX_WORKERS = 256
 """More processes than this on one machine is a slip of the finger."""
 ACCESS_KEY_CHARACTERS = re.compile(r"[A-Za-z0-9._-]{3,128}")
@@ -84,6 +86,10 @@ class Settings:
         lifecycle_day_s: seconds that rules of buckets take for a day; less than `DAY_S` for
             tests of rules alone.
         fingerprints: whether those of customer keys are kept with what they guard.
+        audit_log: a file or an https:// URL; None for none.
+        audit_token: what a webhook is shown as bearer.
+        audit_failure: "closed" refuses requests while lines of the audit log cannot be kept.
+        audit_rotate_mib: how large the file gets before another one is begun.
         guard_default: for how many days new buckets keep what foreign keys displace; 0 for none.
         oidc_ca: authorities of identity providers' certificates, besides the machine's.
         oidc_private_networks: whether identity providers may be at private addresses.
@@ -118,6 +124,10 @@ class Settings:
     kms_master: str | None = None
     kms_master_secret: secret.SecretKey | None = None
     kms_cache_s: int = 300
+    audit_log: str | None = None
+    audit_token: secret.SecretKey | None = None
+    audit_failure: str = "open"
+    audit_rotate_mib: int = 100
     lifecycle_day_s: int = DAY_S
     access_log_s: int = 300
 
@@ -354,6 +364,34 @@ def _days(value: Any) -> int:
     return value
 
 
+def _mebibytes(value: Any) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_ROTATE_MIB:
+        raise SettingsError(f"must be a number of MiB from 1 to {MAX_ROTATE_MIB}.")
+    return value
+
+
+def _audit_log(value: Any) -> str:
+    text = _text(value)
+    if "://" not in text:
+        return str(_path(text))
+    parts = urlsplit(text)
+    if parts.scheme != "https" or not parts.hostname or parts.username is not None:
+        raise SettingsError(
+            "must be a file or an https:// URL without a user in it (a token comes by"
+            " STRONGROOM_AUDIT_TOKEN)."
+        )
+    return text
+
+
+def _open_or_closed(value: Any) -> str:
+    text = _text(value)
+    if text not in ("open", "closed"):
+        raise SettingsError("must be open or closed.")
+    return text
+
+
 def _domain(value: Any) -> str:
     text = _text(value).lower().removesuffix(".")
     if not _DOMAIN.fullmatch(text):
@@ -424,6 +462,10 @@ _ROWS: Sequence[_Row] = (
     _row("guard_default", _days),
     _row("oidc_ca", _path),
     _row("oidc_private_networks", _switch),
+    _row("audit_log", _audit_log),
+    _row("audit_token", _secret, keeps_empty=True),
+    _row("audit_failure", _open_or_closed),
+    _row("audit_rotate_mib", _mebibytes),
     _row("root_access_key", parse_access_key, keeps_empty=True),
     _row("root_secret_key", parse_secret_key, keeps_empty=True),
     _row("master_key", parse_master_key, keeps_empty=True),
@@ -435,7 +477,6 @@ _ROWS: Sequence[_Row] = (
     _row("oss_listen", _text, unserved="the OSS dialect"),
     _row("database_url", _text, unserved="databases other than its own SQLite file"),
     _row("blob_url", _text, unserved="blobs outside the data directory"),
-    _row("audit_log", _text, unserved="an audit log"),
 )
 
 
@@ -458,7 +499,7 @@ def undump(raw: bytes) -> Settings:
     for name in ("data_dir", "tls_cert", "tls_key", "oidc_ca"):
         if table[name] is not None:
             table[name] = Path(table[name])
-    for name in ("root_secret_key", "master_key", "kms_master_secret"):
+    for name in ("root_secret_key", "master_key", "kms_master_secret", "audit_token"):
         if table[name] is not None:
             table[name] = secret.SecretKey(base64.b64decode(table[name]))
     table["trusted_proxies"] = parse_networks(table["trusted_proxies"])

@@ -92,18 +92,24 @@ class Path:
         try:
             outcome.operation = name = dialect.name(request, body)
             principal, outcome.access_key = await dialect.authenticate(request, body)
+            outcome.principal = principal
             handler = dialect.handlers.get(name, _not_served)
             params = dialect.bind(name, request, body)
+            outcome.kms_key = str(params.get("KeyId", ""))
             caller = services.caller(principal)
             check_keyless(name, caller)
             result = await handler(services.Call(params, caller, self._services))
+            made = result.get("KeyMetadata") or result
+            outcome.kms_key = str(made.get("Arn") or made.get("KeyId") or outcome.kms_key)
             outcome.response = dialect.reply(name, request, result)
         except (operation.Refused, errors.StrongroomError) as error:
             if isinstance(error, errors.StoreTrouble | errors.NotAuthentic | errors.KmsUnavailable):
                 self._report(request, error)
+            outcome.cause = error
             outcome.response, outcome.error = dialect.refuse(request, error)
         except Exception as error:  # noqa: BLE001 - the last resort: a bug must become an answer
             self._report(request, error)
+            outcome.cause = error
             outcome.response, outcome.error = dialect.refuse(request, error)
         return outcome
 

@@ -102,12 +102,14 @@ def condition_keys(
     return found
 
 
-def customer_key(request: message.Request) -> secret.SecretKey | None:
+def customer_key(
+    request: message.Request, header: bytes = _CUSTOMER_KEY
+) -> secret.SecretKey | None:
     """Return the customer's key that a request brings for its object, judged by nobody yet.
 
-    None also for one that can be no key: whoever binds the request says what is wrong with it.
+    Or by another header, for the source of a copy. None also for one that can be no key: whoever binds the request says what is wrong with it.
     """
-    encoded = request.header(_CUSTOMER_KEY)
+    encoded = request.header(header)
     if encoded is None:
         return None
     try:

@@ -78,7 +78,7 @@ class S3:
         fingerprint: Callable[[secret.SecretKey], bytes],
     ) -> None:
         self._bindings = bindings
-        self._fingerprint = fingerprint
+        self.fingerprint = fingerprint
         self._handlers = handlers
         self._routes = routes.Routes(source)
         self._people = people
@@ -230,7 +230,7 @@ class S3:
         """Return what policies can ask about the request."""
         assert isinstance(proof, Proof), "the pipeline hands back what `authenticate` made"
         return contexts.condition_keys(
-            request, routed, proof.principal, proof.signed, self._clock_ms(), self._fingerprint
+            request, routed, proof.principal, proof.signed, self._clock_ms(), self.fingerprint
         )
 
     def bind(
