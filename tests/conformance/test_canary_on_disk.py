@@ -194,7 +194,7 @@ class Play:
         self.ask("PUT", "/logs?policy", permitted, permit, status=204)
         # From here on all requests are recorded, and delivered when the server ends.
         self.ask("PUT", "/attic?logging", headers, log, status=200)
-        for resource in ("accelerate", "logging", "notification"):
+        for resource in ("abac", "accelerate", "logging", "notification"):
             self.ask("GET", f"/attic?{resource}", status=200)
 
     def bucket_encryption(self):

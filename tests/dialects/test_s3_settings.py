@@ -5,24 +5,37 @@ import hashlib
 
 import pytest
 
+from strongroom.dialects.s3 import protocol
+
 NOT_CONFIGURED = [
+    ("abac", 200, ""),
     ("accelerate", 200, ""),
+    ("acl", 200, ""),
     ("analytics&id=a", 404, "NoSuchConfiguration"),
     ("analytics", 200, ""),
     ("intelligent-tiering&id=a", 404, "NoSuchConfiguration"),
     ("intelligent-tiering", 200, ""),
     ("cors", 404, "NoSuchCORSConfiguration"),
+    ("encryption", 200, ""),
     ("inventory&id=a", 404, "NoSuchConfiguration"),
     ("inventory", 200, ""),
     ("lifecycle", 404, "NoSuchLifecycleConfiguration"),
+    ("location", 200, ""),
     ("logging", 200, ""),
     ("metrics&id=a", 404, "NoSuchConfiguration"),
     ("metrics", 200, ""),
     ("notification", 200, ""),
     ("object-lock", 404, "ObjectLockConfigurationNotFoundError"),
+    ("ownershipControls", 200, ""),
+    ("policy", 404, "NoSuchBucketPolicy"),
+    ("policyStatus", 404, "NoSuchBucketPolicy"),
+    ("publicAccessBlock", 200, ""),
     ("replication", 404, "ReplicationConfigurationNotFoundError"),
     ("requestPayment", 200, ""),
     ("tagging", 404, "NoSuchTagSet"),
+    ("uploads", 200, ""),
+    ("versioning", 200, ""),
+    ("versions", 200, ""),
     ("website", 404, "NoSuchWebsiteConfiguration"),
 ]
 
@@ -33,6 +46,57 @@ def test_a_fresh_bucket_answers_as_not_configured(bucket, resource, status, code
 
     assert answer.status == status
     assert (answer.fault.code if status == 404 else "") == code
+
+
+def test_everything_that_a_bucket_can_be_asked_for_is_in_that_list():
+    asked = {
+        operation.static_query[0][0]
+        for operation in map(protocol.MODEL.operations.get, protocol.HANDLERS)
+        if (operation.method, operation.path) == ("GET", "/{Bucket}") and operation.static_query
+    }
+
+    assert asked - {"list-type"} == {row[0].partition("&")[0] for row in NOT_CONFIGURED}
+
+
+SHOWN = {
+    "get_bucket_abac": {"AbacStatus": {"Status": "Disabled"}},
+    "get_bucket_accelerate_configuration": {},
+    "get_bucket_encryption": {
+        "ServerSideEncryptionConfiguration": {
+            "Rules": [
+                {
+                    "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"},
+                    "BucketKeyEnabled": False,
+                }
+            ]
+        }
+    },
+    "get_bucket_location": {"LocationConstraint": None},
+    "get_bucket_logging": {},
+    "get_bucket_notification_configuration": {},
+    "get_bucket_ownership_controls": {
+        "OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    },
+    "get_bucket_request_payment": {"Payer": "BucketOwner"},
+    "get_bucket_versioning": {},
+    "get_public_access_block": {
+        "PublicAccessBlockConfiguration": {
+            "BlockPublicAcls": True,
+            "IgnorePublicAcls": True,
+            "BlockPublicPolicy": True,
+            "RestrictPublicBuckets": True,
+        }
+    },
+}
+"""What AWS shows of a bucket that nobody has said anything about."""
+
+
+@pytest.mark.parametrize("method", SHOWN)
+def test_a_fresh_bucket_shows_a_program_what_aws_would_show_it(bucket, method):
+    shown = getattr(bucket.client(), method)(Bucket="bucket")
+
+    del shown["ResponseMetadata"]
+    assert shown == SHOWN[method]
 
 
 @pytest.mark.parametrize("resource", ["tagging", "requestPayment", "lifecycle"])

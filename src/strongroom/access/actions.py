@@ -38,6 +38,7 @@ class Action(enum.StrEnum):
     GET_BUCKET_CORS = "s3:GetBucketCORS"
     PUT_BUCKET_REQUEST_PAYMENT = "s3:PutBucketRequestPayment"
     GET_BUCKET_REQUEST_PAYMENT = "s3:GetBucketRequestPayment"
+    GET_BUCKET_ABAC = "s3:GetBucketAbac"
     GET_ACCELERATE_CONFIGURATION = "s3:GetAccelerateConfiguration"
     GET_ANALYTICS_CONFIGURATION = "s3:GetAnalyticsConfiguration"
     GET_ENCRYPTION_CONFIGURATION = "s3:GetEncryptionConfiguration"

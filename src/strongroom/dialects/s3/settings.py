@@ -196,6 +196,7 @@ DOCUMENTS: Final = (
 )
 
 NEVER_HAD: Final[Mapping[str, tuple[Action, Absent]]] = {
+    "GetBucketAbac": (Action.GET_BUCKET_ABAC, {"AbacStatus": {"Status": "Disabled"}}),
     "GetBucketAccelerateConfiguration": (Action.GET_ACCELERATE_CONFIGURATION, {}),
     "GetBucketAnalyticsConfiguration": (Action.GET_ANALYTICS_CONFIGURATION, "NoSuchConfiguration"),
     "GetBucketIntelligentTieringConfiguration": (
