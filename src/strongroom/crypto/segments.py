@@ -225,7 +225,13 @@ class Opener:
         self._cipher = _stream_cipher(stream_key, aad, salt)
         self._segment_bytes = segment_bytes
 
-    def open_run(self, first_segment: int, final_segment: int, sealed: Data) -> bytes | bytearray:
+    def open_run(
+        self,
+        first_segment: int,
+        final_segment: int,
+        sealed: Data,
+        make: Callable[[int], bytearray] = bytearray,
+    ) -> bytes | bytearray:
         """Open consecutive whole segments and return their plaintext.
 
         Args:
@@ -233,6 +239,8 @@ class Opener:
             final_segment: number of the stream's last segment (`Plan.final_segment`).
             sealed: the file's bytes from the start of the first segment to the end
                 of the last wanted one; segment 0 includes the header.
+            make: gives memory of so many bytes, whatever is in it, for the plaintext of
+                more than one segment.
 
         Raises:
             NotAuthentic: any of it is not what was sealed there, or it is not made of
@@ -256,7 +264,7 @@ class Opener:
             if count == 1:
                 nonce = _nonce(prefix, first_segment, final_segment)
                 return self._cipher.decrypt(nonce, view[head:], None)
-            plain = bytearray(plain_bytes)
+            plain = make(plain_bytes)
             target = memoryview(plain)
             start, filled = head, 0
             for index in range(first_segment, last + 1):

@@ -7,12 +7,13 @@ layer calls ciphertext is the other's plaintext.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Protocol
 
 from strongroom.crypto import geometry, segments
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from strongroom.crypto import body as bodies
     from strongroom.crypto import envelope
@@ -30,6 +31,45 @@ class _Below(Protocol):
     def close(self) -> None:
         """Let go of the blob."""
         ...
+
+
+SPARES = 4
+"""Runs that are under way to a client at a time; so many are kept to be filled again."""
+
+
+class Spares:
+    """Memory for plaintext, given out again once nobody else refers to it.
+
+    Fresh memory is zeroed before it is filled, and out of every cache. Who holds on to a piece
+    keeps it: then there is one more reference than ours, and the next run gets other memory.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[bytearray] = []
+
+    def make(self, size: int) -> bytearray:
+        """Return memory of `size` bytes, with whatever it held before."""
+        for place in range(len(self._held)):
+            held = self._held[place]
+            if sys.getrefcount(held) == _OURS:
+                if len(held) != size:
+                    # The last run of a part is shorter, and a piece may have been cut.
+                    held = self._held[place] = bytearray(size)
+                return held
+        fresh = bytearray(size)
+        if len(self._held) < SPARES:
+            self._held.append(fresh)
+        return fresh
+
+
+def _ours() -> int:
+    """Count the references to a spare that nobody else holds, as `Spares.make` comes by it."""
+    spares = [bytearray(1)]
+    held = spares[0]
+    return sys.getrefcount(held)
+
+
+_OURS = _ours()
 
 
 class _Blob:
@@ -66,8 +106,10 @@ class Layer:
         segment_bytes: int,
         data_key: envelope.DataKey,
         aad: bytes,
+        make: Callable[[int], bytearray] = bytearray,
     ) -> None:
         self._below = below
+        self._make = make
         self._plain_bytes = plain_bytes
         self._sealed_bytes = geometry.sealed_size(plain_bytes, segment_bytes)
         self._segment_bytes = segment_bytes
@@ -90,7 +132,7 @@ class Layer:
         sealed = self._below.read(start, min((last + 1) * self._segment_bytes, self._sealed_bytes))
         if self._opener is None:
             self._opener = self._make_opener(sealed[: geometry.HEADER_BYTES])
-        return self._opener.open_run(first, self._final, sealed)
+        return self._opener.open_run(first, self._final, sealed, self._make)
 
     def _make_opener(self, header: segments.Data) -> segments.Opener:
         return segments.Opener(self._data_key.stream_key(), self._aad, header, self._segment_bytes)
@@ -112,6 +154,7 @@ def open_part(
     part: bodies.ClearPart,
     segment_bytes: int,
     keys: Sequence[envelope.DataKey],
+    spares: Spares,
 ) -> Layer:
     """Return the innermost layer of a part that lies in a blob file; nothing is read yet.
 
@@ -121,6 +164,7 @@ def open_part(
         part: the part's row of the body record.
         segment_bytes: from the body record.
         keys: the data key of each layer, from the inside; at least one.
+        spares: where the plaintext's memory comes from.
     """
     sizes = [part.plain_bytes]
     for _ in keys[1:]:
@@ -128,7 +172,7 @@ def open_part(
     below: _Below = _Blob(blobs, ref.place)
     for layer in range(len(keys), 1, -1):
         below = Layer(below, sizes[layer - 1], segment_bytes, keys[layer - 1], _aad(part, layer))
-    return Layer(below, sizes[0], segment_bytes, keys[0], _aad(part, 1))
+    return Layer(below, sizes[0], segment_bytes, keys[0], _aad(part, 1), spares.make)
 
 
 def _aad(part: bodies.ClearPart, layer: int) -> bytes:

@@ -444,6 +444,7 @@ def _opened(
     found: Sequence[geometry.Slice],
 ) -> Generator[bytes | bytearray]:
     """Read and open what was found, piece by piece; blocking, raises as `Transfer.send`."""
+    spares = streams.Spares()
     for wanted in found:
         part = body.parts[wanted.index]
         ref = refs.get(part.blob_id)
@@ -457,7 +458,7 @@ def _opened(
             whole = layers.open_all(keys, part.blob_id, part.number, sealed, body.segment_bytes)
             yield bytes(memoryview(whole)[wanted.start : wanted.end])
             continue
-        layer = streams.open_part(blobs, ref, part, body.segment_bytes, keys)
+        layer = streams.open_part(blobs, ref, part, body.segment_bytes, keys, spares)
         try:
             yield from _runs(layer, part.plain_bytes, body.segment_bytes, wanted)
         finally:
