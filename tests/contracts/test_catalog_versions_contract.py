@@ -571,3 +571,21 @@ def test_after_a_key_alone_none_of_it_is_listed_and_after_a_gone_version_all_of_
         assert len(await shelf.listed(after=("a", middle))) == 3
 
     tell(story)
+
+
+def test_data_comes_with_the_current_version_only_where_it_is_the_whole_body(tell):
+    async def story(shelf):
+        inline, file = shelf.make.inline(b"all of it"), shelf.make.file()
+        await shelf.put("small", inline)
+        await shelf.put("large", file)
+        await shelf.put("mixed", shelf.make.inline(b"a part"), shelf.make.inline(b"another"))
+
+        # An adapter may leave data out; what it must not do is to give half of a body.
+        small = await shelf.catalog.current("shelf", "small", with_data=True)
+        assert small.data in (None, b"all of it")
+        assert small == await shelf.catalog.current("shelf", "small")
+        assert (await shelf.catalog.current("shelf", "small")).data is None
+        assert (await shelf.catalog.current("shelf", "large", with_data=True)).data is None
+        assert (await shelf.catalog.current("shelf", "mixed", with_data=True)).data is None
+
+    tell(story)

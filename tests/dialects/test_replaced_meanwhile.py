@@ -38,9 +38,9 @@ def meanwhile(store):
     def arm(act, times=1):
         real, left = store.catalog.current, [times]
 
-        async def current(bucket, key):
+        async def current(bucket, key, **options):
             try:
-                return await real(bucket, key)
+                return await real(bucket, key, **options)
             finally:
                 if left[0]:
                     left[0] -= 1

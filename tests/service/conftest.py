@@ -63,8 +63,8 @@ class Catalog(memory.MemoryCatalog):
         await super().put_part(upload, part, blob)
         await self._hook(self.after)
 
-    async def current(self, bucket, key):
-        found = await super().current(bucket, key)
+    async def current(self, bucket, key, **options):
+        found = await super().current(bucket, key, **options)
         await self._hook(self.meanwhile)
         return found
 

@@ -14,14 +14,14 @@ from strongroom.crypto import body as bodies
 from strongroom.crypto import digests, geometry, marks
 from strongroom.crypto import envelope as envelopes
 from strongroom.keyring import kms_sources, sources
-from strongroom.service import conditions, facets, judgement, locks, marking, versions
+from strongroom.service import conditions, facets, judgement, locks, marking, transfer, versions
 from strongroom.store import records
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
     from strongroom.keyring import kms
-    from strongroom.service import encryption, transfer
+    from strongroom.service import encryption
     from strongroom.store import catalog
 
 MAX_OBJECT_BYTES = 5 * 1024**3
@@ -80,13 +80,14 @@ class Opened:
     """A version that is about to be sent: [start, end) of it, by `pieces`.
 
     The first piece is open already: a damaged beginning was an error, not a cut
-    connection. Whoever gets this must exhaust or `aclose` the pieces.
+    connection. A small object is there as a whole. Whoever gets this must exhaust or
+    `aclose` pieces.
     """
 
     found: Found
     start: int
     end: int
-    pieces: Pieces
+    pieces: Pieces | bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +240,8 @@ class Objects:
         customer: sources.CustomerKey | None,
         caller: kms.Caller = kms_sources.NOBODY,
         version_id: str | None = None,
+        *,
+        with_data: bool = False,
     ) -> encryption.Unlocked:
         """Look a version up, the current one if none is named, and open its envelope.
 
@@ -246,7 +249,7 @@ class Objects:
             ObjectNotFound, VersionNotFound, IsDeleteMarker: see `versions.look_up`.
             KeyRequired, KeyNotApplicable, WrongKey, KmsError, NotAuthentic: see `Encryption.unlock`.
         """
-        stored = await versions.look_up(self._catalog, bucket, key, version_id)
+        stored = await versions.look_up(self._catalog, bucket, key, version_id, with_data=with_data)
         return await self._encryption.unlock(stored, customer, caller)
 
     async def get(
@@ -271,13 +274,15 @@ class Objects:
             BlobMissing, StoreFailed: the bytes cannot be read.
         """
         for tries_left in reversed(range(_TRIES)):
-            opened = await self.unlock(bucket, key, customer, caller, version_id)
+            opened = await self.unlock(bucket, key, customer, caller, version_id, with_data=True)
             version = opened.stored.version
             when.check_read(version)
             start, end = 0, version.size
             if extent is not None:
                 start, end = extent.resolve(version.size, opened.head.visible_parts)
             found = self._found(opened, extent)
+            if opened.stored.data is not None:
+                return Opened(found, start, end, self._read_here(opened, start, end))
             pieces = self.read(opened, start, end)
             try:
                 first = await anext(pieces, b"")
@@ -309,6 +314,19 @@ class Objects:
         body = bodies.parse(opened.stored.body)
         return found, list(body.open_checksums(opened.data_key.body_key()))
 
+    def _read_here(self, opened: encryption.Unlocked, start: int, end: int) -> bytes:
+        """Return bytes [start, end) of a version whose data came with its row.
+
+        Raises:
+            NotAuthentic: it is not what was written.
+        """
+        stored = opened.stored
+        assert stored.data is not None, "asked for, and found"
+        body = _body_of(opened)
+        if len(body.parts) != 1:
+            raise errors.NotAuthentic("the body record and the catalog differ about blobs")
+        return transfer.open_inline(stored.data, body, 0, opened.keys, start, end)
+
     async def read(
         self, opened: encryption.Unlocked, start: int, end: int
     ) -> AsyncGenerator[bytes | bytearray]:
@@ -319,9 +337,7 @@ class Objects:
             NotAuthentic: what lies there is not what was written.
         """
         version = opened.stored.version
-        body = bodies.parse(opened.stored.body)
-        if body.total_bytes != version.size:
-            raise errors.NotAuthentic("the body record has another length than the envelope")
+        body = _body_of(opened)
         blob_ids = [part.blob_id for part in body.parts]
         # Pinned first and looked up then: what the catalog still knows under the
         # pin cannot be collected before the pin is gone.
@@ -494,6 +510,18 @@ class Objects:
 
 class _NothingThere(Exception):
     """Calls off the deletion of an object that never was."""
+
+
+def _body_of(opened: encryption.Unlocked) -> bodies.SealedBody:
+    """Read the body record of an opened version.
+
+    Raises:
+        NotAuthentic: it has another length than the version.
+    """
+    body = bodies.parse(opened.stored.body)
+    if body.total_bytes != opened.stored.version.size:
+        raise errors.NotAuthentic("the body record has another length than the envelope")
+    return body
 
 
 class Pieces:

@@ -435,6 +435,28 @@ def _is_inline(refs: Mapping[bytes, records.BlobRef], part: bodies.ClearPart) ->
     return ref is None or not ref.place
 
 
+def open_inline(
+    sealed: bytes,
+    body: bodies.SealedBody,
+    index: int,
+    keys: Sequence[envelope.DataKey],
+    start: int,
+    end: int,
+) -> bytes:
+    """Return plaintext bytes [start, end) of a part whose blob lies in the catalog.
+
+    Raises:
+        NotAuthentic: it is not what was written.
+    """
+    part = body.parts[index]
+    if body.layers != len(keys):
+        raise errors.NotAuthentic("the body record has other layers than the envelope has keys")
+    if len(sealed) != layers.sealed_size(part.plain_bytes, body.layers, body.segment_bytes):
+        raise errors.NotAuthentic("an inline blob has another length than was written")
+    opened = layers.open_all(keys, part.blob_id, part.number, sealed, body.segment_bytes)
+    return bytes(opened if end - start == len(opened) else memoryview(opened)[start:end])
+
+
 def _opened(
     blobs: ports.Blobs,
     refs: Mapping[bytes, records.BlobRef],
@@ -453,10 +475,7 @@ def _opened(
             raise errors.NotAuthentic("the body record and the catalog differ about a blob")
         if not ref.place:
             sealed = inline[ref.blob_id]
-            if len(sealed) != ref.size:
-                raise errors.NotAuthentic("an inline blob has another length than was written")
-            whole = layers.open_all(keys, part.blob_id, part.number, sealed, body.segment_bytes)
-            yield bytes(memoryview(whole)[wanted.start : wanted.end])
+            yield open_inline(sealed, body, wanted.index, keys, wanted.start, wanted.end)
             continue
         layer = streams.open_part(blobs, ref, part, body.segment_bytes, keys, spares)
         try:

@@ -71,9 +71,16 @@ async def commit(
 
 
 async def look_up(
-    catalog: catalog.Catalog, bucket: str, key: str, version_id: str | None
+    catalog: catalog.Catalog,
+    bucket: str,
+    key: str,
+    version_id: str | None,
+    *,
+    with_data: bool = False,
 ) -> records.Stored:
     """Return the version of this id, or the current one if it is None.
+
+    `with_data` asks for the data of a small object, too, where that costs no further question.
 
     Raises:
         BucketNotFound: there is no such bucket.
@@ -83,7 +90,7 @@ async def look_up(
         MarksChanged: it is not the one by which the request was judged.
     """
     if version_id is None:
-        stored = await catalog.current(bucket, key)
+        stored = await catalog.current(bucket, key, with_data=with_data)
     else:
         stored = await catalog.version(bucket, key, version_id)
     return judgement.check(stored, bucket, key, version_id)

@@ -221,8 +221,11 @@ class Catalog(Protocol):
 
     # Versions
 
-    async def current(self, bucket: str, key: str) -> records.Stored:
+    async def current(self, bucket: str, key: str, *, with_data: bool = False) -> records.Stored:
         """Return the newest version of a key. On the path of every GET and HEAD.
+
+        `with_data` spares a GET of a small object further questions. An adapter that would have
+        to ask again by itself may leave the data out.
 
         Raises:
             BucketNotFound: there is no such bucket.

@@ -166,8 +166,9 @@ class MemoryCatalog(MemoryPeople):
 
     # Versions
 
-    async def current(self, bucket: str, key: str) -> records.Stored:
-        """See the port."""
+    async def current(self, bucket: str, key: str, *, with_data: bool = False) -> records.Stored:
+        """See the port; nothing is saved by data, so there is none."""
+        del with_data
         with self._lock:
             entry = self._bucket(bucket).versions.newest(key)
             if entry is None:

@@ -8,7 +8,7 @@ points. Digests, ids of blobs and generations are raw `bytes`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from strongroom import errors
@@ -168,12 +168,17 @@ def delete_marker(
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A version with what opens it: envelope, body record and marks, all encoded."""
+    """A version with what opens it: envelope, body record and marks, all encoded.
+
+    `data` is the sealed content, where the read asked for it and the body is one blob
+    that lies in the catalog; it is no part of what is compared.
+    """
 
     version: Version
     envelope: bytes
     body: bytes
     marks: bytes
+    data: bytes | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

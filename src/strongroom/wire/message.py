@@ -50,9 +50,11 @@ class Request:
     def header(self, name: bytes) -> bytes | None:
         """Return the value of a header, or None; repeated ones are joined with `,` (RFC 9110, 5.3)."""
         if self._index is None:
-            index: dict[bytes, bytes] = {}
-            for key, value in self.headers:
-                index[key] = index[key] + b"," + value if key in index else value
+            index = dict(self.headers)
+            if len(index) != len(self.headers):
+                index.clear()
+                for key, value in self.headers:
+                    index[key] = index[key] + b"," + value if key in index else value
             self._index = index
         return self._index.get(name)
 

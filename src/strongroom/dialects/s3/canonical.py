@@ -46,7 +46,7 @@ def request(
     *,
     redacted: bool = False,
 ) -> bytes:
-    """Return the canonical form of a request.
+    """Return the canonical form of a request; a signed header that is not there is empty.
 
     Args:
         request: as it arrived.
@@ -63,9 +63,14 @@ def request(
         _query(request.raw_query, redacted=redacted),
     ]
     raw_names, all_names = _raw(signed_headers)
+    header = request.header
     for raw_name in raw_names:
-        secret = redacted and raw_name.decode("latin-1").startswith(REDACTED)
-        lines.append(raw_name + b":" + (_BLOT if secret else _value(request, raw_name)))
+        value = header(raw_name) or b""
+        if b"," in value or b"  " in value or b"\t" in value:
+            value = _value(request, raw_name, value)
+        if redacted and raw_name.decode("latin-1").startswith(REDACTED):
+            value = _BLOT
+        lines.append(raw_name + b":" + value.strip())
     lines += [b"", all_names, payload_hash.encode("latin-1")]
     return b"\n".join(lines)
 
@@ -90,18 +95,14 @@ def _raw(signed_headers: tuple[str, ...]) -> tuple[tuple[bytes, ...], bytes]:
     return raw_names, b";".join(raw_names)
 
 
-def _value(request: message.Request, name: bytes) -> bytes:
-    """Return a header's value: trimmed, runs of blanks made one, repetitions joined.
-
-    A header that was signed and is not there counts as empty.
-    """
-    value = request.header(name) or b""
+def _value(request: message.Request, name: bytes, value: bytes) -> bytes:
+    """Return a header's value with runs of blanks made one, and each repetition trimmed."""
     if b"," in value:
         # Each repetition is trimmed for itself, so they are gathered anew.
         value = b",".join(v.strip() for n, v in request.headers if n == name)
     if b"  " in value or b"\t" in value:
         value = b" ".join(value.split())
-    return value.strip()
+    return value
 
 
 def _query(raw_query: bytes, *, redacted: bool) -> bytes:

@@ -380,7 +380,7 @@ class S3:
         table = self._bindings[routed.name]
         reply = table.reply(result)
         headers = _own_headers(request) + reply.headers
-        stream: AsyncIterator[bytes] | None = (
+        stream: AsyncIterator[bytes] | bytes | None = (
             result.get(table.output_stream) if table.output_stream else None
         )
         if stream is not None:

@@ -12,7 +12,8 @@ Where each call runs:
   transaction (`readers`).
 
 Each read begins a transaction of its own and so sees all that was acknowledged
-before it, by this process or another. Nothing is cached above SQLite.
+before it, by this process or another. Above SQLite only buckets are kept, and
+only until anything at all was written (`known`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from strongroom.store.sqlite import (
     connection,
     directory,
     expiring,
+    known,
     outbox,
     reads,
     schema,
@@ -94,6 +96,7 @@ class SqliteCatalog(Calls):
     ) -> None:
         super().__init__(reader, readers, writer)
         self._checkpoints = checkpoints
+        self._buckets = known.Buckets()
         self._kms = SqliteKms(reader, readers, writer)
         self._directory = directory.SqliteDirectory(reader, readers, writer)
         self._expiry = expiring.SqliteExpiry(reader, readers, writer)
@@ -211,7 +214,7 @@ class SqliteCatalog(Calls):
 
     async def bucket(self, name: str) -> records.Bucket:
         """See the port."""
-        return self._here(reads.bucket, name)
+        return self._here(self._buckets.find, name)
 
     async def buckets(
         self, *, owner: str | None = None, prefix: str = "", after: str = "", limit: int
@@ -231,9 +234,9 @@ class SqliteCatalog(Calls):
 
     # Versions
 
-    async def current(self, bucket: str, key: str) -> records.Stored:
+    async def current(self, bucket: str, key: str, *, with_data: bool = False) -> records.Stored:
         """See the port."""
-        return self._here(reads.current, bucket, key)
+        return self._here(reads.current, bucket, key, with_data=with_data)
 
     async def version(self, bucket: str, key: str, version_id: str) -> records.Stored:
         """See the port."""

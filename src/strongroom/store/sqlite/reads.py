@@ -8,7 +8,7 @@ no transaction around them; those of the second half run inside one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from strongroom import errors
 from strongroom.store import paging, records
@@ -50,21 +50,35 @@ def bucket(conn: sqlite3.Connection, name: str) -> records.Bucket:
     return rows.to_bucket(row)
 
 
-def current(conn: sqlite3.Connection, bucket: str, key: str) -> records.Stored:
+_DATA = (
+    ", (SELECT i.data FROM blobs p JOIN inline_blobs i ON i.blob_id = p.blob_id"
+    " WHERE p.body_id = e.body_id AND p.ordinal = 0 AND p.place = ''"
+    " AND NOT EXISTS (SELECT 1 FROM blobs m WHERE m.body_id = e.body_id AND m.ordinal > 0))"
+)
+"""The content of a body that is one blob, if that lies in the catalog."""
+_NEWEST = (
+    "SELECT " + rows.VERSION + ", e.envelope, o.record, e.marks{data} FROM buckets b"
+    " LEFT JOIN versions v ON v.bucket_id = b.bucket_id AND v.hidden = 0 AND v.key = ?"
+    " LEFT JOIN envelopes e ON e.envelope_id = v.envelope_id"
+    " LEFT JOIN bodies o ON o.body_id = e.body_id"
+    " WHERE b.name = ? ORDER BY v.seq LIMIT 1"
+)
+_CURRENT = {False: _NEWEST.format(data=""), True: _NEWEST.format(data=_DATA)}
+"""With and without the data."""
+_OPENS: Final = len(rows.VERSION.split(","))
+"""Where the columns of `rows.VERSION` end, and those begin that `records.Stored` has besides."""
+
+
+def current(
+    conn: sqlite3.Connection, bucket: str, key: str, *, with_data: bool = False
+) -> records.Stored:
     """See the port."""
-    row = conn.execute(
-        f"SELECT {rows.VERSION}, e.envelope, o.record, e.marks FROM buckets b"
-        " LEFT JOIN versions v ON v.bucket_id = b.bucket_id AND v.hidden = 0 AND v.key = ?"
-        " LEFT JOIN envelopes e ON e.envelope_id = v.envelope_id"
-        " LEFT JOIN bodies o ON o.body_id = e.body_id"
-        " WHERE b.name = ? ORDER BY v.seq LIMIT 1",
-        (key.encode(), bucket),
-    ).fetchone()
+    row = conn.execute(_CURRENT[with_data], (key.encode(), bucket)).fetchone()
     if row is None:
         raise errors.BucketNotFound(bucket)
     if row[0] is None:
         raise errors.ObjectNotFound(bucket, key, _hiding_marker(conn, bucket, key))
-    return records.Stored(rows.to_version(bucket, row[:-3]), *row[-3:])
+    return records.Stored(rows.to_version(bucket, row[:_OPENS]), *row[_OPENS:])
 
 
 def _hiding_marker(conn: sqlite3.Connection, bucket: str, key: str) -> str | None:

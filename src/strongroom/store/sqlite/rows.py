@@ -6,6 +6,7 @@ without it. Keys are BLOBs, so that SQLite compares bytes.
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any
 
@@ -13,6 +14,9 @@ from strongroom.store import records
 
 Row = tuple[Any, ...]
 """What sqlite3 returns; the column list beside each function says what is in it."""
+
+_REMEMBERED = 256
+"""Texts of settings that are kept parsed; most buckets have one of a few."""
 
 BUCKET = "name, owner, created_ms, region, settings"
 USER = "user_id, name, created_ms"
@@ -30,7 +34,13 @@ PART = "number, blob_id, size, etag, modified_ms, digest, sealed_checksums"
 def to_bucket(row: Row) -> records.Bucket:
     """Read `BUCKET`."""
     name, owner, created_ms, region, settings = row
-    return records.Bucket(name, owner, created_ms, region, json.loads(settings))
+    return records.Bucket(name, owner, created_ms, region, dict(_settings(settings)))
+
+
+@functools.lru_cache(_REMEMBERED)
+def _settings(text: str) -> dict[str, str]:
+    found: dict[str, str] = json.loads(text)
+    return found
 
 
 def to_version(bucket: str, row: Row) -> records.Version:
