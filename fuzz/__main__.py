@@ -24,6 +24,8 @@ TARGETS = (
     "requests",
     "forms",
     "old_signatures",
+    "wrapped_keys",
+    "identity_tokens",
 )
 CORPUS = Path(__file__).parent / "corpus"
 SCRATCH = Path(".fuzz")

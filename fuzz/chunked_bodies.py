@@ -13,6 +13,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from strongroom import errors
+from strongroom.crypto import mac
 from strongroom.dialects.operation import Refused
 from strongroom.dialects.s3 import signature
 from strongroom.wire import chunked
@@ -86,7 +87,7 @@ def _decode(
     if kind == b"any":
         verifier = lenient
     elif kind == b"signed":
-        verifier = signature.ChunkVerifier(_claim(), bytes(32))
+        verifier = signature.ChunkVerifier(_claim(), mac.Keyed(bytes(32)))
     decoder = chunked.Decoder(decoded_length=length, verifier=verifier, trailers=trailers)
     payload = bytearray()
     position = 0

@@ -198,7 +198,8 @@ def _signed(request: message.Request, body: bytes) -> message.Request:
     whole = dataclasses.replace(request, headers=headers)
     if b"authorization" in names or b"X-Amz-" in request.raw_query:
         return whole
-    signed = sorted({n.decode() for n, _ in headers if n == b"host" or n.startswith(b"x-amz-")})
+    named = {n.decode() for n, _ in headers if n == b"host" or n.startswith(b"x-amz-")}
+    signed = tuple(sorted(named))
     payload = next(value for name, value in headers if name == _SHA256)
     form = canonical.request(whole, signed, payload.decode("latin-1"))
     to_sign = f"AWS4-HMAC-SHA256\n{_TIME}\n{_SCOPE}\n{hashlib.sha256(form).hexdigest()}"
