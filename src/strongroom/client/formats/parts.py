@@ -6,6 +6,7 @@ Source: docs/formats/sealed-client.md, section 3.
 from __future__ import annotations
 
 import dataclasses
+import mmap
 from typing import TYPE_CHECKING
 
 from strongroom import errors
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 MOST_PART_BYTES = 5 * 1024**3
 """S3's largest part."""
+
+_MAPPED_BYTES = 1024 * 1024
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -291,7 +294,7 @@ class PartSealer:
         size = len(plain)
         writing.check_length(number, size, self._layout.part_plain, last=last)
         segment = self._layout.segment_bytes
-        sealed = memoryview(bytearray(geometry.sealed_size(size, segment)))
+        sealed = _buffer(geometry.sealed_size(size, segment))
         filled = 0
 
         def room(count: int) -> memoryview:
@@ -309,3 +312,12 @@ class PartSealer:
         sealer.feed(plain, room)
         sealer.finish(room)
         return sealed
+
+
+def _buffer(size: int) -> memoryview:
+    """Return room for a part, which goes back to the system when it is dropped.
+
+    What glibc frees it keeps, in an arena of each thread, once the program has freed parts before:
+    a large upload then took 184 MiB instead of 152.
+    """
+    return memoryview(mmap.mmap(-1, size) if size >= _MAPPED_BYTES else bytearray(size))
