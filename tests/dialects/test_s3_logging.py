@@ -330,6 +330,10 @@ def recorded(store, s3, clock):
     """Send a request and return the fields of its record; None if there is none."""
     permit(s3)
     enable(s3)
+    return recording(store, clock)
+
+
+def recording(store, clock):
     handle = store.core.s3.handle
     outcomes = []
 
@@ -463,3 +467,39 @@ def test_sizes_are_those_of_the_object_and_versions_have_their_ids(s3, recorded)
     assert put[17] == ranged[17] != "-"
     assert marker[12] == "-"
     assert marker[17] not in ("-", put[17])
+
+
+def test_a_record_tells_whether_an_access_list_was_needed(make_store, clock):
+    store = make_store(
+        clock_ms=clock,
+        new_buckets=services.NewBuckets(ownership=Ownership.WRITER, blocks_public=False),
+    )
+    s3 = store.client()
+    for name in ("bucket", "logs"):
+        s3.create_bucket(Bucket=name)
+    permit(s3)
+    enable(s3)
+    s3.put_object(Bucket="bucket", Key="a", Body=b"a", ACL="public-read")
+    recorded = recording(store, clock)
+    anna = store.add_user("anna", "annaannaanna", "anna-secret-key")
+
+    def get():
+        assert store.ask("GET", "/bucket/a", who=anna).status == 200
+
+    own = recorded(lambda: store.ask("GET", "/bucket/a"))
+    listed = recorded(get)
+    document = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": "*",
+                "Action": "s3:GetObject",
+                "Resource": "arn:aws:s3:::bucket/*",
+            }
+        ],
+    }
+    s3.put_bucket_policy(Bucket="bucket", Policy=json.dumps(document))
+    permitted = recorded(get)
+
+    assert (own[25], listed[25], permitted[25]) == ("-", "Yes", "-")

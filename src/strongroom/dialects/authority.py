@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from typing import TYPE_CHECKING
 
 from strongroom import errors
@@ -10,12 +12,12 @@ from strongroom.access.actions import Action
 from strongroom.dialects.operation import Need
 from strongroom.keyring import kms
 from strongroom.service import judgement
+from strongroom.store import records
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from strongroom.service import objects
-    from strongroom.store import records
 
     Find = Callable[[str], Awaitable[records.Bucket]]
     Look = Callable[[str, str, str | None], Awaitable[objects.Marked]]
@@ -77,6 +79,8 @@ class Authority:
         self._keys: Mapping[str, tuple[str, ...]] | None = None
         self._find = find
         self._look = look
+        self.needed_list = False
+        """Whether an access list alone allowed something, in a bucket that keeps a log."""
 
     def check_interest(self) -> None:
         """Refuse whom the bucket has nothing for, before more of the request is read.
@@ -142,14 +146,24 @@ class Authority:
             found = decision.ObjectFacts(self._principal.user_id, is_new=True)
         elif need.key is not None and rules.needs_object(action):
             found = await self._found(bucket, need)
-        return decision.decide(
+        decide = functools.partial(
+            decision.decide,
             self._principal,
             action,
             decision.arn_of(bucket.name, need.key),
-            rules,
             context=lambda: self._context(bucket, need),
             found=found,
         )
+        verdict = decide(rules=rules)
+        if (
+            verdict is policy.Verdict.ALLOWED
+            and rules.has_lists
+            and records.LOGGING in bucket.settings
+        ):
+            # Only an access log asks for this, so that others need not be judged twice.
+            without = dataclasses.replace(rules, ownership=decision.Ownership.ENFORCED)
+            self.needed_list |= decide(rules=without) is not policy.Verdict.ALLOWED
+        return verdict
 
     def _own_keys(self) -> Mapping[str, tuple[str, ...]]:
         if self._keys is None:

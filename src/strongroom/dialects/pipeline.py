@@ -57,6 +57,7 @@ class Outcome:
     """An answer, with what the access log says about it.
 
     `place` and `principal` are there as soon as they are known: the bucket, and who asks.
+    `needed_list` tells that an access list allowed it and nothing else, where a log is kept.
     `gone` is set where the client hung up in the middle of its body: there is
     nobody to answer, and `response` means nothing.
 
@@ -72,6 +73,7 @@ class Outcome:
     error: str = ""
     place: records.Bucket | None = None
     principal: identities.Principal | None = None
+    needed_list: bool = False
     gone: errors.ClientGone | None = None
     cause: Exception | None = None
     request: message.Request | None = field(default=None, repr=False)
@@ -258,6 +260,7 @@ class Pipeline:
             look=self._look,
         )
         params = await self._permitted(request, routed, declared, proof, judge)
+        outcome.needed_list = judge.needed_list
         incoming: transfer.Incoming | None = None
         if declared.body is operation.Body.STREAM:
             incoming = self._dialect.incoming(request, routed, proof)

@@ -62,6 +62,7 @@ class Recorder:
                 bytes_out=exchange.bytes_out,
                 total_ms=round(total_s * 1000),
                 turn_ms=round((total_s if turn_s is None else turn_s) * 1000),
+                needed_list=outcome.needed_list,
             )
             line = log_lines.write(
                 bucket,

@@ -75,6 +75,7 @@ class Told:
         bytes_out: bytes of its body that were sent.
         total_ms: from the first byte of the request to the last of the answer.
         turn_ms: from the first byte of the request until an answer was known.
+        needed_list: an access list allowed it, and nothing else did.
     """
 
     operation: str
@@ -84,6 +85,7 @@ class Told:
     bytes_out: int
     total_ms: int
     turn_ms: int
+    needed_list: bool = False
 
 
 def write(
@@ -133,7 +135,7 @@ def write(
         _field(request.header(b"host") or b""),
         "-",
         "-",
-        "-",
+        "Yes" if told.needed_list else "-",
     )
     return " ".join(fields)
 
