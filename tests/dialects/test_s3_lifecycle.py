@@ -644,6 +644,33 @@ def test_a_walk_goes_on_although_its_bucket_is_gone(aged, shelf, clock):
     assert aged.walk() == 1
 
 
+def test_a_bucket_that_cannot_be_read_keeps_no_other_from_being_looked_after(
+    aged, shelf, clock, monkeypatch
+):
+    for name in ("bucket", "later"):
+        if name != "bucket":
+            shelf.create_bucket(Bucket=name)
+        shelf.put_bucket_lifecycle_configuration(
+            Bucket=name, LifecycleConfiguration={"Rules": [rule(Expiration={"Days": 1})]}
+        )
+        shelf.put_object(Bucket=name, Key="a", Body=b"")
+    clock.pass_days(2)
+    listing = aged.catalog.list_versions
+
+    async def broken(bucket, **how):
+        if bucket == "bucket":
+            raise errors.StoreFailed("a page of the catalog is damaged")
+        return await listing(bucket, **how)
+
+    monkeypatch.setattr(aged.catalog, "list_versions", broken)
+
+    with pytest.raises(errors.StoreFailed, match="damaged"):
+        aged.walk()
+
+    assert "Contents" not in shelf.list_objects_v2(Bucket="later")
+    assert keys(shelf) == ["a"]
+
+
 def test_a_process_whose_turn_it_is_not_walks_nowhere(make_store, clock):
     store = make_store(clock_ms=clock, may_collect=lambda: False)
     s3 = store.client()

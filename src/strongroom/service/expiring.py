@@ -112,13 +112,14 @@ class Expirer:
         self._may_walk = may_walk
         self._noted_ms = 0
         self._dubious = 0
+        self._failed: list[errors.StoreFailed] = []
 
     async def run(self) -> int:
         """Go on with the walk under way, or begin one if it is time; return what was removed.
 
         Raises:
-            StoreFailed: of some versions the tags are not what was written there. They
-                stay, and the others were looked after.
+            StoreFailed: of some versions the tags are not what was written there, or a bucket
+                cannot be read. These stay, and the others were looked after.
         """
         if not self._may_walk():
             return 0
@@ -130,9 +131,11 @@ class Expirer:
                 return 0
             place = Place(now_ms)
             await self._note(place, now=True)
-        self._dubious = 0
+        self._dubious, self._failed = 0, []
         removed = await self._walk(place)
         await self._note(Place(place.begun_ms, done=True), now=True)
+        if self._failed:
+            raise self._failed[0]
         if self._dubious:
             raise errors.StoreFailed(
                 f"{self._dubious} versions were not judged by their rules: their marks are not"
@@ -148,15 +151,23 @@ class Expirer:
             except errors.BucketNotFound:
                 pass
             else:
-                removed += await self._look_after(bucket, place.begun_ms, place.key)
+                removed += await self._try(bucket, place.begun_ms, place.key)
         after = place.bucket
         while found := await self._catalog.buckets(after=after, limit=BUCKETS):
             for bucket in found:
                 if records.LIFECYCLE in bucket.settings:
-                    removed += await self._look_after(bucket, place.begun_ms, "")
+                    removed += await self._try(bucket, place.begun_ms, "")
             after = found[-1].name
             await self._note(Place(place.begun_ms, after))
         return removed
+
+    async def _try(self, bucket: records.Bucket, begun_ms: int, after: str) -> int:
+        """Look after a bucket; one that cannot be read keeps no other from it."""
+        try:
+            return await self._look_after(bucket, begun_ms, after)
+        except errors.StoreFailed as error:
+            self._failed.append(error)
+            return 0
 
     async def _note(self, place: Place, *, now: bool = False) -> None:
         now_ms = self._clock_ms()
