@@ -86,6 +86,27 @@ def test_a_guarded_bucket_comes_back_and_says_what_it_keeps(admin, served, tmp_p
     s3.close()
 
 
+def test_a_version_under_legal_hold_stays_in_front_of_what_comes_back(admin, served):
+    s3 = served.boto3_client()
+    s3.create_bucket(Bucket="held", ObjectLockEnabledForBucket=True)
+    admin("admin", "bucket", "guard", "held", "--days", "7")
+    mine = s3.put_object(Bucket="held", Key="key", Body=b"mine", **MINE)["VersionId"]
+    moment = now()
+    hold = s3.put_object(
+        Bucket="held", Key="key", Body=b"held", ObjectLockLegalHoldStatus="ON", **MINE
+    )["VersionId"]
+    s3.put_object(Bucket="held", Key="key", Body=b"pay", **THEIRS)
+    s3.delete_object(Bucket="held", Key="key", VersionId=mine)
+
+    done = json.loads(admin("admin", "restore", "held", "--to", moment, "--json"))
+
+    assert (done["restored"], done["set_aside"]) == (1, 1)
+    found = s3.list_object_versions(Bucket="held")["Versions"]
+    assert [one["VersionId"] for one in found] == [hold, mine]
+    assert s3.get_object(Bucket="held", Key="key", VersionId=mine, **MINE)["Body"].read() == b"mine"
+    s3.close()
+
+
 def test_a_list_of_keys_is_set_shown_and_taken_away(admin, served, tmp_path):
     s3 = served.boto3_client()
     s3.create_bucket(Bucket="listed")

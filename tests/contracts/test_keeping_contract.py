@@ -181,6 +181,27 @@ def test_a_restore_changes_nothing_that_was_there_already_and_nothing_in_a_dry_r
     assert guarded.restore().keys == []
 
 
+def test_what_is_locked_is_not_set_aside_and_what_was_deleted_comes_back_behind_it(guarded):
+    locked = {records.VERSIONING: records.ENABLED, records.OBJECT_LOCK: "{}"}
+    guarded.run(guarded.catalog.change_settings("shelf", locked))
+    mine = guarded.put(version_id="mine")
+    held = guarded.put(version_id="held", fingerprint=OTHERS, at=T0 + 1)
+    guarded.put(version_id="foreign", fingerprint=OTHERS, at=T0 + 2)
+    guarded.delete(version_id="mine")
+    asked = []
+
+    def stays(version, marks):
+        asked.append((version.version_id, marks))
+        return version.version_id == "held"
+
+    step = guarded.restore(stays=stays)
+
+    assert sorted(asked) == [("foreign", b"marks"), ("held", b"marks")]
+    assert (step.back, step.aside) == (1, 1)
+    assert [place[2] for place in guarded.listed()] == [held.generation, mine.generation]
+    assert guarded.restore(stays=stays).keys == []
+
+
 def test_a_restore_goes_on_where_the_last_step_ended(guarded):
     mine = {key: guarded.put(key) for key in ("a", "b", "c", "d/e")}
     for key in mine:

@@ -21,8 +21,6 @@ from strongroom.access import (
     identities,
     issuers,
     log_delivery,
-    providers,
-    web_identity,
 )
 from strongroom.console import pages
 from strongroom.crypto import secret
@@ -32,6 +30,7 @@ from strongroom.dialects.s3 import dialect as s3_dialect
 from strongroom.keyring import kms, kms_sources, master, masters, sources
 from strongroom.server import (
     access_log,
+    administration,
     alarms,
     app,
     application,
@@ -72,7 +71,7 @@ if TYPE_CHECKING:
     from strongroom.dialects.kms import listener
     from strongroom.keyring import kms_keys
     from strongroom.server import observe
-    from strongroom.store import blobs, catalog, records
+    from strongroom.store import blobs, catalog
     from strongroom.wire import message
 
 WORK_THREADS = 8
@@ -297,102 +296,10 @@ def _open_adapters(
     return opened, disk.DiskBlobs(settings.data_dir / BLOBS_NAME)
 
 
-class Administration:
-    """What the administrator's commands do; see `app.Admin`."""
-
-    def __init__(
-        self, people: identities.Identities, catalog: catalog.Catalog, keeper: master.Master
-    ) -> None:
-        self._people = people
-        self._catalog = catalog
-        self._keeper = keeper
-        self.guards = guards.Guards(catalog)
-
-    async def add_user(
-        self, name: str, access_key: str | None, secret_key: secret.SecretKey | None
-    ) -> tuple[records.User, str, secret.SecretKey]:
-        """See the protocol; a generated pair has the form of AWS's."""
-        access_key = access_key or identities.new_access_key(secrets.token_bytes)
-        secret_key = secret_key or identities.new_secret_key(secrets.token_bytes)
-        user = await self._people.add(name, access_key, secret_key, now_ms=clock_ms())
-        return user, access_key, secret_key
-
-    async def users(self) -> Sequence[records.User]:
-        """See the protocol."""
-        return await self._catalog.users()
-
-    async def remove_user(self, name: str) -> None:
-        """See the protocol."""
-        await self._catalog.remove_user(name)
-
-    async def _named(self, who: str) -> tuple[str, str]:
-        """Return canonical id of the account, and id of the user in it, if one is named."""
-        account, _, member = who.partition("/")
-        user_id = identities.ROOT_ID if account == identities.ROOT_NAME and member else ""
-        for user in await self._catalog.users():
-            if user.name == account:
-                user_id = user.user_id
-        if not user_id:
-            raise errors.UserNotFound(account)
-        if not member:
-            return user_id, ""
-        found = await self._people.members.find(user_id, accounts.USER, member)
-        return user_id, found.row.entity_id
-
-    async def keys_of(self, who: str) -> Sequence[records.Credential]:
-        """See the protocol."""
-        return await self._people.keys_of(*await self._named(who))
-
-    async def add_key(self, who: str) -> tuple[str, secret.SecretKey]:
-        """See the protocol."""
-        account, member = await self._named(who)
-        added, secret_key = await self._people.add_key(account, member, now_ms=clock_ms())
-        return added.access_key, secret_key
-
-    async def set_key_active(self, access_key: str, *, active: bool) -> None:
-        """See the protocol."""
-        await self._people.set_key_active(access_key, active=active)
-
-    async def remove_key(self, access_key: str) -> None:
-        """See the protocol."""
-        await self._people.remove_key(access_key)
-
-    async def _owner(self, account: str) -> str:
-        return (
-            identities.ROOT_ID
-            if account == identities.ROOT_NAME
-            else (await self._named(account))[0]
-        )
-
-    async def add_provider(
-        self, account: str, url: str, clients: Sequence[str], thumbprints: Sequence[str]
-    ) -> str:
-        """See the protocol."""
-        owner = await self._owner(account)
-        added = await providers.add(
-            self._people.members, owner, url, clients=clients, thumbprints=thumbprints
-        )
-        return added.arn
-
-    async def providers(self, account: str) -> Sequence[web_identity.Provider]:
-        """See the protocol."""
-        owner = await self._owner(account)
-        found = await self._people.members.all(owner, accounts.PROVIDER)
-        return [providers.opened(each) for each in found]
-
-    async def remove_provider(self, account: str, url: str) -> None:
-        """See the protocol."""
-        owner = await self._owner(account)
-        name = url.removeprefix(web_identity.HTTPS)
-        await self._people.members.remove(owner, accounts.PROVIDER, name)
-
-    def fingerprint(self, key: secret.SecretKey) -> bytes:
-        """See the protocol."""
-        return self._keeper.fingerprint(key)
-
-
 @contextlib.asynccontextmanager
-async def open_admin(settings: configuration.Settings) -> AsyncIterator[Administration]:
+async def open_admin(
+    settings: configuration.Settings,
+) -> AsyncIterator[administration.Administration]:
     """Open a data directory for administration, beside a running server or without one.
 
     Raises:
@@ -408,7 +315,7 @@ async def open_admin(settings: configuration.Settings) -> AsyncIterator[Administ
         )
         stack.push_async_callback(opened.close)
         keeper = master.Master(settings.master_key)
-        await sources.open_store_keys(
+        keys = await sources.open_store_keys(
             opened, keeper, random_bytes=secrets.token_bytes, now_ms=clock_ms()
         )
         people = identities.Identities(
@@ -419,7 +326,7 @@ async def open_admin(settings: configuration.Settings) -> AsyncIterator[Administ
             root_secret_key=settings.root_secret_key or secret.SecretKey(b""),
             random_bytes=secrets.token_bytes,
         )
-        yield Administration(people, opened, keeper)
+        yield administration.Administration(people, opened, keeper, keys, clock_ms)
 
 
 async def assemble(

@@ -6,12 +6,16 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from strongroom import errors
+from strongroom.crypto import marks
+from strongroom.service import locks
 from strongroom.store import guarding
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import AsyncIterator, Callable, Collection
 
-    from strongroom.store import catalog, keeping
+    from strongroom.keyring import sources
+    from strongroom.store import catalog, keeping, records
 
 DAY_MS: Final = 24 * 60 * 60 * 1000
 DEFAULT_DAYS: Final = 30
@@ -46,8 +50,12 @@ class Restored:
 class Guards:
     """What can be done about foreign keys, on an open catalog."""
 
-    def __init__(self, catalog: catalog.Catalog) -> None:
+    def __init__(
+        self, catalog: catalog.Catalog, keys: sources.StoreKeys, clock_ms: Callable[[], int]
+    ) -> None:
         self._catalog = catalog
+        self._store_keys = keys
+        self._clock_ms = clock_ms
 
     async def buckets(self) -> AsyncIterator[str]:
         """Yield the names of all buckets."""
@@ -118,12 +126,25 @@ class Guards:
         """
         return await self._catalog.keeping.count(bucket, prefix)
 
+    def _is_locked(self, version: records.Version, stored: bytes) -> bool:
+        number, _, encoded = stored.partition(b":")
+        try:
+            row_key = self._store_keys.row_key(int(number))
+            found = marks.Marks.parse(
+                encoded, row_key, version.bucket, version.key, version.generation
+            )
+            return locks.is_locked(locks.of(found), self._clock_ms())
+        except (ValueError, errors.NotAuthentic):
+            # What cannot be told is left alone; a scrub says what is wrong with it.
+            return True
+
     async def restore(
         self, bucket: str, prefix: str, to_ms: int, *, dry_run: bool
     ) -> AsyncIterator[Restored]:
         """Bring a bucket, or what is below a prefix, back to a moment; yield how far it is.
 
-        May be cut off at any time: another run goes on, and finds done what was done.
+        May be cut off at any time: another run goes on, and finds done what was done. Versions
+        that are locked (`locks`) are not set aside: they stay in front.
 
         Raises:
             BucketNotFound: there is none.
@@ -141,6 +162,7 @@ class Guards:
                 keys=KEYS_PER_STEP,
                 keep_ms=keep_ms,
                 dry_run=dry_run,
+                stays=self._is_locked,
             )
             done = dataclasses.replace(
                 done,

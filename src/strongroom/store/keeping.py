@@ -9,6 +9,7 @@ Every writing method is one transaction, as in `catalog`, with which adapters ar
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -63,12 +64,14 @@ class Candidate:
         seq: where it stands, or stood, in the stack; the newest has the least.
         kept_ms: when it was displaced; None if it stands.
         handle: the adapter's own.
+        stays: it stands, and is not to be set aside whenever it was written.
     """
 
     version: records.Version
     seq: int
     kept_ms: int | None
     handle: Any = field(compare=False)
+    stays: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +110,28 @@ class Step:
     aside: int
 
 
+Stays = Callable[["records.Version", bytes], bool]
+"""Gets a version and its marks; whether it must not be set aside. Runs inside the transaction, on
+another thread: no I/O, no awaiting."""
+
+
+def never(_version: records.Version, _marks: bytes) -> bool:
+    """Let every version be set aside, also what is locked."""
+    return False
+
+
 def plan(candidates: Sequence[Candidate], to_ms: int) -> Plan | None:
     """Decide how a key gets back to the state of a moment; None if it is in that state.
 
     A version stood then if it was written by then and displaced only later. Of two with one
     id that both claim to have stood, which happens within the same few milliseconds or after an
-    earlier restore, the later one did.
+    earlier restore, the later one did. What stays, stands as well.
     """
     then = [
         one
         for one in candidates
-        if one.version.modified_ms <= to_ms and (one.kept_ms is None or one.kept_ms > to_ms)
+        if one.stays
+        or (one.version.modified_ms <= to_ms and (one.kept_ms is None or one.kept_ms > to_ms))
     ]
     places = {one.seq for one in then}
     if len(places) == len(then):
@@ -201,11 +215,13 @@ class Keeping(Protocol):
         keys: int,
         keep_ms: int,
         dry_run: bool = False,
+        stays: Stays = never,
     ) -> Step:
         """Bring the next `keys` keys behind `after` back to a moment.
 
         What is set aside is kept for `keep_ms`, so that a restore can be taken back. A second
-        run to the same moment finds nothing to do.
+        run to the same moment finds nothing to do. In a bucket with object lock `stays` is asked
+        of each version that would be set aside.
 
         Raises:
             BucketNotFound: there is none.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -149,6 +150,7 @@ class MemoryKeeping:
         keys: int,
         keep_ms: int,
         dry_run: bool = False,
+        stays: keeping.Stays = keeping.never,
     ) -> keeping.Step:
         """See the port."""
         with self._lock:
@@ -161,7 +163,10 @@ class MemoryKeeping:
             now_ms = self._clock_ms()
             changed: list[str] = []
             back = back_bytes = aside = 0
-            for key, candidates in groups:
+            for key, standing in groups:
+                candidates = standing
+                if home.record.has_lock:
+                    candidates = [_asked(one, to_ms, stays) for one in standing]
                 plan = keeping.plan(candidates, to_ms)
                 if plan is None:
                     continue
@@ -203,6 +208,13 @@ def _by_key(bucket: Bucket, prefix: str) -> list[tuple[bytes, list[keeping.Candi
             keeping.Candidate(version, one.entry.seq, one.kept_ms, one)
         )
     return sorted((key, each) for key, each in found.items() if key.startswith(prefix.encode()))
+
+
+def _asked(one: keeping.Candidate, to_ms: int, stays: keeping.Stays) -> keeping.Candidate:
+    """Ask of a version that would be set aside whether it must not be."""
+    if one.kept_ms is not None or one.version.is_marker or one.version.modified_ms <= to_ms:
+        return one
+    return dataclasses.replace(one, stays=stays(one.version, one.handle.marks))
 
 
 def _carry_out(bucket: Bucket, key: bytes, plan: keeping.Plan, now_ms: int, until_ms: int) -> None:

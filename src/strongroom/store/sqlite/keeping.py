@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -77,9 +78,10 @@ class SqliteKeeping(Calls):
         keys: int,
         keep_ms: int,
         dry_run: bool = False,
+        stays: keeping.Stays = keeping.never,
     ) -> keeping.Step:
         """See the port."""
-        work = _Restore(bucket, prefix, to_ms, self._clock_ms(), keep_ms, dry_run=dry_run)
+        work = _Restore(bucket, prefix, to_ms, self._clock_ms(), keep_ms, stays, dry_run=dry_run)
         if dry_run:
             return await self._read(work.step, after, keys)
         return await self._write(work.step, after, keys)
@@ -197,8 +199,17 @@ class _Restore:
     """One restore of a bucket to a moment, step by step."""
 
     def __init__(
-        self, bucket: str, prefix: str, to_ms: int, now_ms: int, keep_ms: int, *, dry_run: bool
+        self,
+        bucket: str,
+        prefix: str,
+        to_ms: int,
+        now_ms: int,
+        keep_ms: int,
+        stays: keeping.Stays,
+        *,
+        dry_run: bool,
     ) -> None:
+        self._stays = stays
         self._bucket = bucket
         self._prefix = prefix
         self._to_ms = to_ms
@@ -213,7 +224,7 @@ class _Restore:
         changed: list[str] = []
         seen = back = back_bytes = aside = 0
         for name in names:
-            candidates = _candidates(conn, home, name)
+            candidates = self._candidates(conn, home, name)
             seen += len(candidates)
             found = keeping.plan(candidates, self._to_ms)
             if found is None:
@@ -271,6 +282,27 @@ class _Restore:
             ],
             was=shown,
         )
+
+    def _candidates(
+        self, conn: sqlite3.Connection, home: stacks.Home, key: bytes
+    ) -> list[keeping.Candidate]:
+        found = _candidates(conn, home, key)
+        if not home.has_lock:
+            return found
+        return [
+            dataclasses.replace(one, stays=self._is_to_stay(conn, one))
+            if one.kept_ms is None and one.version.modified_ms > self._to_ms
+            else one
+            for one in found
+        ]
+
+    def _is_to_stay(self, conn: sqlite3.Connection, one: keeping.Candidate) -> bool:
+        if one.version.is_marker:
+            return False
+        (marks,) = conn.execute(
+            "SELECT marks FROM envelopes WHERE envelope_id = ?", (_envelope_id(one),)
+        ).fetchone()
+        return self._stays(one.version, marks)
 
 
 def _envelope_id(one: keeping.Candidate) -> int:
