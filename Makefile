@@ -70,8 +70,9 @@ tamper: $(VENV)/test.stamp ## change stored bytes and rows and check what is ser
 drill: $(VENV)/test.stamp ## a thief with valid credentials and a key of his own against a store (options: ARGS="--objects 1000")
 	$(BIN)/python tools/drills/ransomware.py $(ARGS)
 
-load: $(VENV)/test.stamp ## idle, slow and busy clients at once; a million keys; keys left in memory
+load: $(VENV)/test.stamp ## idle, slow and busy clients at once; 5 GiB; a million keys; keys left in memory
 	$(ORDEAL).crowd $(ARGS)
+	$(ORDEAL).huge
 	$(ORDEAL).million
 	$(ORDEAL).memory
 
