@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import sys
@@ -148,7 +149,8 @@ def recover(source: Path | None, *, force: bool, as_json: bool, **options: Any) 
             click.echo(json.dumps(_recovered(made)))
         else:
             _tell_recovered(made)
-        if made.rebuilt.lost or made.rebuilt.incomplete or made.damages:
+        rebuilt = made.rebuilt
+        if rebuilt.lost or rebuilt.incomplete or rebuilt.markers_lost or made.damages:
             failures.leave(
                 failures.FAILED,
                 f"{made.rebuilt.versions} versions are there again, not all of them whole; what is"
@@ -161,12 +163,15 @@ def _recovered(made: recovery.Recovered) -> dict[str, Any]:
     return {
         "versions": made.rebuilt.versions,
         "delete_markers": made.rebuilt.markers,
+        "delete_markers_lost": made.rebuilt.markers_lost,
         "from_mirrors": made.rebuilt.from_mirrors,
         "from_backup": made.rebuilt.from_backup,
         "blobs_from_backup": made.from_backup,
         "blobs_returned": made.returned,
         "unread_mirrors": made.unread_mirrors,
         "catalog_was_whole": made.was_whole,
+        "rows_mended": list(made.mended),
+        "only_in_backup": [dataclasses.asdict(one) for one in made.only_in_backup],
         "kept": list(made.aside),
         "lost": [dict(zip(names, one, strict=True)) for one in made.rebuilt.lost],
         "incomplete": [dict(zip(names, one, strict=True)) for one in made.rebuilt.incomplete],
@@ -179,6 +184,18 @@ def _tell_recovered(made: recovery.Recovered) -> None:
         click.echo(f"lost: {_printable(f's3://{bucket}/{key}')} (version {version_id})")
     for damage in made.damages:
         click.echo(sentence(damage))
+    if made.rebuilt.markers_lost:
+        click.echo(
+            f"lost: {made.rebuilt.markers_lost} delete markers of buckets whose name is not known"
+        )
+    for row in made.mended:
+        click.echo(f"mended: {_printable(row)}")
+    for one in made.only_in_backup:
+        what = "it is there again" if one.restored else "it was left out"
+        click.echo(
+            f"only the backup knows {one.kind} {_printable(one.name)}, which may have been removed"
+            f" since: {what}"
+        )
     click.echo(
         f"{made.rebuilt.versions} versions and {made.rebuilt.markers} delete markers are there:"
         f" {made.rebuilt.from_mirrors} from mirrors, {made.rebuilt.from_backup} from the backup;"

@@ -212,6 +212,20 @@ class Materials:
         )
 
 
+def opens(keeper: master.Master, key_id: str, version: int, spec: str, sealed: bytes) -> bool:
+    """Whether a sealed material is what it was; of one under a master elsewhere, whether it is one."""
+    try:
+        name, wrapped, box = encoding.decode(derive.Label.KMS_MATERIAL, sealed, 3)
+        if encoding.text(name) == BUILT_IN:
+            wrapping = keeper.unwrap_kms_key(_purpose(key_id, version), wrapped)
+            envelope.open_box(
+                wrapping, derive.Label.KMS_MATERIAL, key_id, version, spec, sealed=box
+            )
+    except errors.NotAuthentic:
+        return False
+    return True
+
+
 def _purpose(key_id: str, version: int) -> bytes:
     """Return what a wrapping key is for, in ASCII: masters elsewhere show it in their logs."""
     return f"strongroom kms {key_id} {version}".encode()

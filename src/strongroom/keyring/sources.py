@@ -26,7 +26,7 @@ STORE_KEY_BYTES = 32
 _NO_SALT = bytes(32)
 """Store keys are uniform already; HKDF's extract step needs no salt (RFC 5869, 3.1)."""
 
-_MASTER_CHECK = "master-key-check"
+MASTER_CHECK = "master-key-check"
 
 
 def layers_of(mode: str) -> int:
@@ -156,7 +156,7 @@ async def open_store_keys(
     Raises:
         MasterKeyTrouble: the catalog was made under another master key.
     """
-    _check_master(await catalog.establish(_MASTER_CHECK, master.check_value()), master)
+    check_master(await catalog.establish(MASTER_CHECK, master.check_value()), master)
     if not await catalog.store_keys():
         first = secret.SecretKey(random_bytes(STORE_KEY_BYTES))
         wrapped = master.wrap_store_key(1, first, random_bytes)
@@ -171,15 +171,20 @@ def read_store_keys(inventory: inventory.Inventory, master: master.Master) -> St
         MasterKeyTrouble: the catalog was made under another master key.
         NotAuthentic: a store key was damaged.
     """
-    check = inventory.fact(_MASTER_CHECK)
+    check = inventory.fact(MASTER_CHECK)
     if check is None:
         return None
-    _check_master(check, master)
+    check_master(check, master)
     keys = inventory.store_keys()
     return _unwrapped(keys, master) if keys else None
 
 
-def _check_master(standing: bytes, master: master.Master) -> None:
+def check_master(standing: bytes, master: master.Master) -> None:
+    """Check that the master key is the one by which a store's check value was made.
+
+    Raises:
+        MasterKeyTrouble: it is not.
+    """
     if standing != master.check_value():
         raise errors.MasterKeyTrouble(
             "The master key is not the one that this data directory was made with. Start with the"

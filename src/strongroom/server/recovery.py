@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from strongroom import errors
 from strongroom.access import identities
-from strongroom.server import app, build, care, files, home, switching
+from strongroom.server import app, build, care, files, home, sealed_rows, switching
 from strongroom.service import scrubbing
 from strongroom.store import copies, disk, mirrors, shelves
-from strongroom.store.sqlite import inventory, rebuild, salvage, schema, snapshot
+from strongroom.store.sqlite import inventory, rebuild, salvage, schema, small_tables, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,6 +43,9 @@ class Recovered:
         unread_mirrors: mirrors that are damaged.
         was_whole: whether the old catalog could be read to the end.
         aside: names in the data directory under which the old catalog and mirrors are kept.
+        mended: rows that were rotten, and that a mirror or the backup had a sound copy of.
+        only_in_backup: users, roles and keys that neither catalog nor mirrors know: they may
+            have been removed since.
     """
 
     rebuilt: rebuild.Rebuilt
@@ -52,6 +55,24 @@ class Recovered:
     unread_mirrors: int
     was_whole: bool
     aside: tuple[str, ...]
+    mended: tuple[str, ...] = ()
+    only_in_backup: tuple[OnlyInBackup, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OnlyInBackup:
+    """Somebody, or a key, of whom only the backup knows.
+
+    Attributes:
+        kind: what it is, a word.
+        name: its name.
+        restored: whether it is there again. It is not where the mirrored tables could be read
+            to the end, since those are younger.
+    """
+
+    kind: str
+    name: str
+    restored: bool
 
 
 def recover(
@@ -76,6 +97,7 @@ def recover(
     Raises:
         StartRefused: `backup` is none, or of another store; or what is left has an older
             schema and cannot be brought to this one; or the new catalog is no gain.
+        MasterKeyTrouble: what is left was made under another master key.
         StoreLocked: a server is running, or a command that has the catalog open.
         StoreFull, StoreFailed: the new catalog cannot be written; nothing was replaced.
     """
@@ -93,6 +115,7 @@ def recover(
                     was_whole = run.gather()
                     run.find_blobs()
                     advance(1)
+                rows = sealed_rows.judge(pieces.small, settings.master_key)
                 fresh = work / "new.sqlite"
                 rebuilt = pieces.build(
                     fresh,
@@ -104,6 +127,8 @@ def recover(
                 damages = _scrub(settings, fresh, phase)
                 if run.mend(damages):
                     damages = _scrub(settings, fresh, phase)
+                damages = (*map(scrubbing.Damage, rows.lost), *damages)
+                strangers = tuple(_only_in_backup(pieces.small))
                 if not force and (doubt := run.doubt(fresh, rebuilt)):
                     raise app.StartRefused(f"{doubt} {_kept_beside(data_dir, fresh)}")
             aside = _put_in_place(data_dir, work, fresh)
@@ -115,6 +140,8 @@ def recover(
                 unread_mirrors=run.unread_mirrors,
                 was_whole=was_whole,
                 aside=aside,
+                mended=rows.mended,
+                only_in_backup=strangers,
             )
     except OSError as error:
         raise errors.StoreFailed(f"{error.filename or data_dir}: {error.strerror}") from error
@@ -185,12 +212,7 @@ class _Run:
         standing = next(
             (each.registry for each in places if each.registry.exists()), lying.registry
         )
-        registry = _copied(standing, self._work / "registry.sqlite")
-        if not whole:
-            _modernise(registry, "the mirrored registry")
-        with salvage.opened(registry, having="buckets") as small:
-            if small is not None and not whole:
-                self._pieces.add_small(small)
+        known = self._add_registry(standing, spare=whole)
         of_mirrors = of_backup = 0
         for mirror in itertools.chain.from_iterable(each.all() for each in places):
             if isinstance(mirror, mirrors.Mirror):
@@ -201,10 +223,26 @@ class _Run:
             with salvage.opened(self._backup.catalog) as found:
                 if found is not None:
                     of_backup = self._pieces.add_catalog(
-                        found, source=rebuild.BACKUP, only_known=whole
+                        found, source=rebuild.BACKUP, only_known=whole, small_known=known
                     )
         self.counts = (of_mirrors, of_backup)
         return whole
+
+    def _add_registry(self, standing: Path, *, spare: bool) -> bool:
+        """Take the mirrored small tables; whether they could be read to the end."""
+        registry = _copied(standing, self._work / "registry.sqlite")
+        try:
+            _modernise(registry, "the mirrored registry")
+        except app.StartRefused:
+            if spare:
+                return False
+            raise
+        with salvage.opened(registry, having="buckets") as found:
+            if found is None or self._is_foreign(found):
+                return False
+            found.check()
+            self._pieces.add_small(found, rebuild.MIRROR, spare=spare, uploads=False)
+            return found.complete
 
     def _is_foreign(self, found: salvage.Salvage) -> bool:
         """Whether a catalog is not the one of these blobs; one too damaged to tell is not foreign.
@@ -291,6 +329,17 @@ class _Run:
         self._pieces.add_file(blob_id, place, size)
 
 
+def _only_in_backup(small: small_tables.SmallTables) -> Iterator[OnlyInBackup]:
+    for table, key, kind, name in (
+        ("users", "user_id", "account", "name"),
+        ("entities", "entity_id", "", "name"),
+        ("access_keys", "access_key", "access key", "access_key"),
+        ("kms_keys", "key_id", "KMS key", "key_id"),
+    ):
+        for row, restored in small.only_in(rebuild.BACKUP, table, (key,)):
+            yield OnlyInBackup(kind or str(row.get("kind")), str(row.get(name)), restored)
+
+
 def _scrub(
     settings: configuration.Settings,
     fresh: Path,
@@ -299,7 +348,10 @@ def _scrub(
     with contextlib.closing(inventory.open_inventory(fresh)) as opened:
         lying = shelves.Shelves(settings.data_dir / build.BLOBS_NAME)
         with phase("Reading what is recovered", opened.totals().blob_bytes) as advance:
-            keys = care.store_keys(settings, opened)
+            try:
+                keys = care.store_keys(settings, opened)
+            except errors.NotAuthentic:
+                keys = None  # which of them is damaged was told before
             return tuple(scrubbing.Scrubber(opened, lying, keys, advance).run())
 
 

@@ -25,7 +25,7 @@ from strongroom.crypto import body as bodies
 from strongroom.crypto import digests, geometry
 from strongroom.crypto import envelope as envelopes
 from strongroom.crypto import marks as mark_records
-from strongroom.store.sqlite import connection, loose_rows, outbox, schema
+from strongroom.store.sqlite import connection, loose_rows, outbox, schema, small_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,8 +44,12 @@ _SCRATCH = """
         fingerprint BLOB
     ) WITHOUT ROWID;
     CREATE TABLE markers (
-        bucket TEXT, key BLOB, version_id TEXT, modified_ms INTEGER, owner TEXT, rank INTEGER,
-        source INTEGER, PRIMARY KEY (bucket, key, version_id)
+        source INTEGER, bucket_id INTEGER, key BLOB, version_id TEXT, modified_ms INTEGER,
+        owner TEXT, rank INTEGER, bucket TEXT, PRIMARY KEY (source, bucket_id, key, version_id)
+    ) WITHOUT ROWID;
+    CREATE TABLE homes (
+        source INTEGER, bucket_id INTEGER, generation BLOB,
+        PRIMARY KEY (source, bucket_id, generation)
     ) WITHOUT ROWID;
     CREATE TABLE kept (generation BLOB PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE had (generation BLOB PRIMARY KEY) WITHOUT ROWID;
@@ -70,6 +74,7 @@ class Rebuilt:
         incomplete: of those, which lack bytes: (bucket, key, version id).
         lost: which could not be put together, though something was known of them.
         markers: delete markers that are there again.
+        markers_lost: delete markers of buckets whose name nothing tells any more.
         from_mirrors: envelopes that only mirrors still had.
         from_backup: envelopes that only the backup still had.
         missing: versions that the old catalog readably had and the new one has not.
@@ -79,6 +84,7 @@ class Rebuilt:
     incomplete: list[tuple[str, str, str]] = field(default_factory=list)
     lost: list[tuple[str, str, str]] = field(default_factory=list)
     markers: int = 0
+    markers_lost: int = 0
     from_mirrors: int = 0
     from_backup: int = 0
     missing: int = 0
@@ -89,7 +95,7 @@ class Pieces:
 
     def __init__(self, conn: sqlite3.Connection) -> None:
         self._conn = conn
-        self.small: dict[str, tuple[list[str], list[rows.Row]]] = {}
+        self.small = small_tables.SmallTables()
         self._open: list[dict[str, tuple[list[str], list[rows.Row]]]] = []
 
     @classmethod
@@ -104,33 +110,33 @@ class Pieces:
             yield cls(conn)
 
     def add_catalog(
-        self, found: salvage.Salvage, *, source: int = CATALOG, only_known: bool = False
+        self,
+        found: salvage.Salvage,
+        *,
+        source: int = CATALOG,
+        only_known: bool = False,
+        small_known: bool = False,
     ) -> int:
         """Take what a catalog still has; return how many envelopes nobody had before.
 
         With `only_known`, no versions are taken that nothing before knew of, and neither
-        users, keys nor uploads: what is missing of those was removed.
+        users, keys nor uploads: what is missing of those was removed. With `small_known`,
+        the same goes for users and keys alone.
         """
-        if not only_known:
-            self.add_small(found)
-        names = self._bucket_names()
+        self.add_small(found, source, spare=only_known or small_known, uploads=not only_known)
         for bucket_id, seq, *columns in found.versions():
             key, version_id, _, _, modified_ms, owner, mode, generation, *rest = columns
             algorithms, kind, fingerprint = rest
+            if only_known:
+                continue
             if mode == "":
-                if not only_known:
-                    self._insert(
-                        "markers",
-                        names.get(bucket_id),
-                        key,
-                        version_id,
-                        modified_ms,
-                        owner,
-                        -seq,
-                        source,
-                    )
-            elif isinstance(generation, bytes) and isinstance(seq, int) and not only_known:
+                self._insert(
+                    *("markers", source, bucket_id, key, version_id, modified_ms, owner),
+                    *(-seq if isinstance(seq, int) else None, None),
+                )
+            elif isinstance(generation, bytes) and isinstance(seq, int):
                 self._insert("lines", generation, owner, algorithms, kind, -seq, fingerprint)
+                self._insert("homes", source, bucket_id, generation)
                 if source == CATALOG:
                     self._insert("had", generation)
         added = sum(
@@ -143,20 +149,22 @@ class Pieces:
             self._add_inline(blob_id, data)
         return added
 
-    def add_small(self, found: salvage.Salvage) -> None:
-        """Take the tables that do not grow with what is stored, and open uploads."""
+    def add_small(self, found: salvage.Salvage, source: int, *, spare: bool, uploads: bool) -> None:
+        """Take the tables that do not grow with what is stored, and open uploads if wanted.
+
+        With `spare`, rows only stand in for those that are found out to be rotten, and tell of
+        buckets whose versions, or delete markers, are there.
+        """
         opened = {}
         for table in found.tables():
             if table in ("uploads", "parts", "completions", "buckets", "kept"):
                 opened[table] = found.everything(table)
-            if table in outbox.OF_OBJECTS:
+            if table in outbox.OF_OBJECTS or table == "alembic_version":
                 continue
             columns, read = opened.get(table) or found.everything(table)
-            before = self.small.get(table)
-            if before is None:
-                self.small[table] = (columns, list(read))
-            elif before[0] == columns:
-                before[1].extend(read)
+            self.small.add(table, columns, read, source, spare=spare)
+        if not uploads:
+            return
         self._open.append(opened)
         for row in loose_rows.named(opened, "kept"):
             if isinstance(row["generation"], bytes) and row["generation"]:
@@ -211,18 +219,20 @@ class Pieces:
             with contextlib.closing(connection.connect(path)) as conn:
                 conn.execute("PRAGMA foreign_keys = OFF")
                 conn.execute("BEGIN IMMEDIATE")
-                self._restore_small(conn)
+                self.small.restore(conn, outbox.small_tables(conn))
                 if identity is not None:
                     conn.execute(
                         "INSERT OR IGNORE INTO facts (name, value) VALUES ('store-id', ?)",
                         (identity,),
                     )
+                self._name_markers()
                 builder = _Builder(conn, self, root, now_ms)
                 made = builder.build()
                 for opened in self._open:
                     builder.keep(opened)
                 self._restore_uploads(conn)
                 made.missing = self._count_missing(conn)
+                made.markers_lost = self._count_nameless()
                 conn.execute("COMMIT")
                 conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
                 return made
@@ -323,21 +333,43 @@ class Pieces:
         done = self._conn.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", values)
         return done.rowcount > 0
 
-    def _bucket_names(self) -> dict[object, object]:
-        columns, found = self.small.get("buckets", ([], []))
-        if not {"bucket_id", "name"} <= set(columns):
-            return {}
-        return {row[columns.index("bucket_id")]: row[columns.index("name")] for row in found}
+    def _name_markers(self) -> None:
+        """Find out the buckets of delete markers: a row of theirs has only the number of one.
 
-    def _restore_small(self, conn: sqlite3.Connection) -> None:
-        there = outbox.small_tables(conn)
-        for table, (columns, found) in self.small.items():
-            if table in there and table != "alembic_version":
-                loose_rows.restore(conn, table, columns, found)
+        By the tables of buckets, that of its own source first; else by what the envelopes
+        of other versions in that bucket say.
+        """
+        asked = self._conn.execute("SELECT DISTINCT source, bucket_id FROM markers").fetchall()
+        for source, bucket_id in asked:
+            name = self._bucket_of(source, bucket_id)
+            if name is not None:
+                self._conn.execute(
+                    "UPDATE markers SET bucket = ? WHERE source = ? AND bucket_id = ?",
+                    (name, source, bucket_id),
+                )
+
+    def _bucket_of(self, source: int, bucket_id: object) -> str | None:
+        for each in (source, CATALOG, MIRROR, BACKUP):
+            for row in self.small.rows("buckets", each):
+                if row.get("bucket_id") == bucket_id and isinstance(row.get("name"), str):
+                    return str(row["name"])
+        found = self._conn.execute(
+            "SELECT e.bucket FROM homes h JOIN envelopes e USING (generation)"
+            " WHERE h.source = ? AND h.bucket_id = ? GROUP BY e.bucket"
+            " ORDER BY count(*) DESC LIMIT 1",
+            (source, bucket_id),
+        ).fetchone()
+        return None if found is None else found[0]
+
+    def _count_nameless(self) -> int:
+        (count,) = self._conn.execute(
+            "SELECT count(*) FROM markers WHERE bucket IS NULL"
+        ).fetchone()
+        return int(count)
 
     def _restore_uploads(self, conn: sqlite3.Connection) -> None:
         for opened in self._open:
-            self._add_uploads(conn, opened)
+            loose_rows.add_uploads(conn, opened)
         for blob_id, digest in conn.execute("SELECT blob_id, digest FROM parts WHERE place = ''"):
             row = self._conn.execute(
                 "SELECT data FROM inline WHERE blob_id = ? AND crc = ?", (blob_id, digest)
@@ -351,52 +383,6 @@ class Pieces:
         conn.execute(
             "DELETE FROM parts WHERE place = '' AND blob_id NOT IN (SELECT blob_id FROM inline_blobs)"
         )
-
-    def _add_uploads(
-        self, conn: sqlite3.Connection, opened: dict[str, tuple[list[str], list[rows.Row]]]
-    ) -> None:
-        """Restore open uploads of one source; numbers of rows mean something in that one only."""
-        names = {row["bucket_id"]: row["name"] for row in loose_rows.named(opened, "buckets")}
-        numbers: dict[object, int] = {}
-
-        def place(row: dict[str, object]) -> dict[str, object] | None:
-            bucket = conn.execute(
-                "SELECT bucket_id FROM buckets WHERE name = ?", (names.get(row["bucket_id"]),)
-            ).fetchone()
-            return None if bucket is None else {**row, "bucket_id": bucket[0]}
-
-        for one in loose_rows.named(opened, "completions"):
-            if (row := place(one)) is not None:
-                loose_rows.restore(conn, "completions", list(row), [tuple(row.values())])
-        parts: dict[object, list[dict[str, object]]] = {}
-        for one in loose_rows.named(opened, "parts"):
-            parts.setdefault(one["upload_row"], []).append(one)
-        for one in loose_rows.named(opened, "uploads"):
-            upload_id = one["upload_id"]
-            row, at = place(one), one["upload_row"]
-            known = conn.execute(
-                "SELECT 1 FROM uploads WHERE upload_id = ?1 UNION ALL"
-                " SELECT 1 FROM completions WHERE upload_id = ?1",
-                (upload_id,),
-            ).fetchone()
-            # Parts that are an object's by now: the upload was completed.
-            used = any(
-                conn.execute("SELECT 1 FROM blobs WHERE blob_id = ?", (part["blob_id"],)).fetchone()
-                for part in parts.get(at, ())
-            )
-            if row is None or known or used:
-                continue
-            row.pop("upload_row")
-            loose_rows.restore(conn, "uploads", list(row), [tuple(row.values())])
-            made = conn.execute(
-                "SELECT upload_row FROM uploads WHERE upload_id = ?", (upload_id,)
-            ).fetchone()
-            if made is not None:
-                numbers[at] = made[0]
-        for at, number in numbers.items():
-            for part in parts.get(at, ()):
-                row = {**part, "upload_row": number}
-                loose_rows.restore(conn, "parts", list(row), [tuple(row.values())])
 
     def _count_missing(self, conn: sqlite3.Connection) -> int:
         """Count versions of the old catalog, of those whose envelope is sound, that are not there."""
@@ -477,7 +463,7 @@ class _Builder:
             kept = {
                 name: value for name, value in row.items() if name not in ("kept_id", "bucket_id")
             } | {"bucket_id": self._bucket_id(bucket), "envelope_id": envelope_id}
-            loose_rows.restore(self._conn, "kept", list(kept), [tuple(kept.values())])
+            loose_rows.restore(self._conn, "kept", [kept])
 
     def _add_envelope(self, encoded: bytes, marks: bytes) -> int:
         body_id = self._body_id(envelopes.Envelope.parse(encoded).body_digest)
@@ -558,10 +544,20 @@ class _Builder:
         row = self._conn.execute("SELECT bucket_id FROM buckets WHERE name = ?", (name,)).fetchone()
         if row is not None:
             return int(row[0])
+        known = next(
+            (row for row in self._pieces.small.rows("buckets") if row.get("name") == name), None
+        ) or {
+            "name": name,
+            "owner": self._root,
+            "created_ms": self._now_ms,
+            "region": "us-east-1",
+            "settings": json.dumps({}),
+        }
+        # Its number may be another bucket's by now.
+        row = {column: value for column, value in known.items() if column != "bucket_id"}
         made = self._conn.execute(
-            "INSERT INTO buckets (name, owner, created_ms, region, settings)"
-            " VALUES (?, ?, ?, 'us-east-1', ?)",
-            (name, self._root, self._now_ms, json.dumps({})),
+            f"INSERT INTO buckets ({', '.join(row)}) VALUES ({','.join('?' * len(row))})",
+            tuple(row.values()),
         )
         assert made.lastrowid is not None, "an INSERT has a row id"
         return made.lastrowid
