@@ -60,6 +60,7 @@ def change_schema(store, statement):
 
 def report_of(told):
     assert told.exception is None or isinstance(told.exception, SystemExit), told.exception
+    assert told.stdout, told.stderr
     return json.loads(told.stdout)
 
 
@@ -349,6 +350,10 @@ def test_an_older_schema_is_brought_to_this_one_before_it_is_read(mirrored):
         "DROP TABLE outbox",
         "ALTER TABLE envelopes DROP COLUMN digest",
         "DROP TABLE chores",
+        "DROP TABLE kept",
+        "DROP INDEX versions_by_fingerprint",
+        "ALTER TABLE versions DROP COLUMN fingerprint",
+        "ALTER TABLE uploads DROP COLUMN fingerprint",
         "DROP TABLE entities",
         "DROP TABLE access_keys",
         "CREATE TABLE credentials (access_key TEXT PRIMARY KEY, user_id, sealed_secret, created_ms)",
@@ -687,3 +692,12 @@ def test_delete_markers_of_a_bucket_that_nothing_names_are_counted(mirrored):
     made = report_of(told)
     assert (made["delete_markers"], made["delete_markers_lost"]) == (0, 1)
     assert told.exit_code == 1
+
+
+def test_a_version_whose_mode_rotted_away_is_no_delete_marker(mirrored):
+    mirrored.change("UPDATE versions SET mode = '', hidden = 1 WHERE key = ?", b"small")
+
+    made = report_of(mirrored.run("recover", "--json"))
+
+    assert (made["versions"], made["delete_markers"], made["damages"]) == (6, 0, [])
+    assert mirrored.is_whole()

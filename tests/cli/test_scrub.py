@@ -137,6 +137,7 @@ BODY_OF = f"(SELECT body_id FROM envelopes WHERE envelope_id = {ENVELOPE_OF})"
         ("UPDATE versions SET modified_ms = 'noon' WHERE key = ?", "never written"),
         ("UPDATE versions SET etag = CAST(x'ff' AS TEXT) WHERE key = ?", "about its ETag"),
         ("UPDATE versions SET mode = 'SSE-S3' WHERE key = ?", "differ about its mode"),
+        ("UPDATE versions SET mode = '' WHERE key = ?", "differ about its mode"),
         ("UPDATE versions SET envelope_id = 0 WHERE key = ?", "its envelope is missing"),
         (f"UPDATE envelopes SET envelope = x'00' WHERE envelope_id = {ENVELOPE_OF}", "be read"),
         (f"UPDATE bodies SET record = x'00' WHERE body_id = {BODY_OF}", "its envelope names"),

@@ -181,7 +181,8 @@ class SqliteInventory:
                     " LEFT JOIN envelopes e ON e.envelope_id = v.envelope_id"
                     " LEFT JOIN bodies o ON o.body_id = e.body_id"
                     f" WHERE ({order}) > ({marks})"
-                    " AND v.mode <> ''"
+                    # A version whose mode rotted away looks like a delete marker, but has an envelope.
+                    f" AND (v.mode <> '' OR v.envelope_id <> {stacks.NO_ENVELOPE})"
                     f" ORDER BY {order} LIMIT 1",
                     at[: marks.count("?")],
                 ).fetchone()

@@ -129,7 +129,8 @@ class Pieces:
             algorithms, kind, fingerprint = rest
             if only_known:
                 continue
-            if mode == "":
+            # A version whose mode rotted away is none.
+            if mode == "" and not generation:
                 self._insert(
                     *("markers", source, bucket_id, key, version_id, modified_ms, owner),
                     *(-seq if isinstance(seq, int) else None, None),
@@ -511,7 +512,7 @@ class _Builder:
                     *(bucket_id, int(index > 0 or not generation), key, index - len(stack) + 1),
                     *(version_id, size, etag, modified_ms, owner or self._owner(bucket), mode),
                     *(generation, kinds or "", kind or "", envelope_id),
-                    _fingerprint(marks) if fingerprint is None else fingerprint,
+                    fingerprint or _fingerprint(marks),
                 ),
             )
 
@@ -544,23 +545,24 @@ class _Builder:
         row = self._conn.execute("SELECT bucket_id FROM buckets WHERE name = ?", (name,)).fetchone()
         if row is not None:
             return int(row[0])
-        known = next(
-            (row for row in self._pieces.small.rows("buckets") if row.get("name") == name), None
-        ) or {
+        default: dict[str, object] = {
             "name": name,
             "owner": self._root,
             "created_ms": self._now_ms,
             "region": "us-east-1",
             "settings": json.dumps({}),
         }
-        # Its number may be another bucket's by now.
-        row = {column: value for column, value in known.items() if column != "bucket_id"}
-        made = self._conn.execute(
-            f"INSERT INTO buckets ({', '.join(row)}) VALUES ({','.join('?' * len(row))})",
-            tuple(row.values()),
-        )
-        assert made.lastrowid is not None, "an INSERT has a row id"
-        return made.lastrowid
+        known = (row for row in self._pieces.small.rows("buckets") if row.get("name") == name)
+        for found in (*known, default):
+            # Its number may be another bucket's by now.
+            fields = {column: value for column, value in found.items() if column != "bucket_id"}
+            loose_rows.restore(self._conn, "buckets", [fields])
+            made = self._conn.execute(
+                "SELECT bucket_id FROM buckets WHERE name = ?", (name,)
+            ).fetchone()
+            if made is not None:
+                return int(made[0])
+        raise AssertionError("the default can be inserted")
 
     def _owner(self, bucket: str) -> str:
         row = self._conn.execute("SELECT owner FROM buckets WHERE name = ?", (bucket,)).fetchone()
