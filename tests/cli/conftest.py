@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from click import testing as click_testing
 
 from strongroom import cli
 from strongroom.server import build, home, observe, settings
+from strongroom.store import mirrors
 from strongroom.testing import Strongroom
 
 OWN = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": b"k" * 32}
@@ -120,6 +122,19 @@ class Stored:
         command = [*map(str, args), "--data-dir", str(self.data_dir)]
         return click_testing.CliRunner().invoke(cli.main, command, env=env)
 
+    def wait_for_mirrors(self):
+        """Wait until the server has mirrored everything, registry included."""
+        idle = threading.Event()
+        for _ in range(600):
+            if not self.ask("SELECT 1 FROM outbox"):
+                return
+            idle.wait(0.1)
+        pytest.fail("nothing is mirrored in a minute")
+
+    @property
+    def registry(self):
+        return self.data_dir / "envelopes" / mirrors.REGISTRY
+
     def damages(self, **how):
         told = self.run("scrub", "--json", **how)
         found = json.loads(told.stdout)["damages"]
@@ -184,3 +199,17 @@ def filled_later(filled_store, tmp_path_factory):
 def stored(filled_store, tmp_path):
     """A copy of `filled_store` of one's own."""
     return filled_store.copied(tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def mirrored_store(filled_store, tmp_path_factory):
+    """The filled store, after its server had the time to mirror it."""
+    store = filled_store.copied(tmp_path_factory.mktemp("mirrored") / "data")
+    with store.serve():
+        store.wait_for_mirrors()
+    return store
+
+
+@pytest.fixture
+def mirrored(mirrored_store, tmp_path):
+    return mirrored_store.copied(tmp_path / "data")
