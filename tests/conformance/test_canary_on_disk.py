@@ -16,7 +16,11 @@ from botocore.auth import S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from strongroom.dialects.s3 import protocol, settings
+from strongroom.crypto import body as bodies
+from strongroom.crypto import envelope, geometry
+from strongroom.dialects.s3 import protocol, replica_manifest, settings
+from strongroom.service import replicas
+from strongroom.store import records
 
 MIB = 1024 * 1024
 LARGE = bytes(range(256)) * 400
@@ -325,6 +329,43 @@ class Play:
             self.ask("DELETE", f"/attic?{resource}", status=204)
             self.ask("GET", f"/attic?{resource}", status=404)
 
+    def replication(self):
+        for bucket in ("origin", "twin"):
+            self.ask("PUT", f"/{bucket}", status=200)
+            state = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+            self.ask(
+                "PUT",
+                f"/{bucket}?versioning",
+                self.key.headers() | {"Content-MD5": md5(state)},
+                state,
+                status=200,
+            )
+        rules = (
+            b"<ReplicationConfiguration><Role>arn:aws:iam::000000000000:role/r</Role><Rule><Prefix/>"
+            b"<Status>Enabled</Status><Destination><Bucket>arn:aws:s3:::twin</Bucket></Destination>"
+            b"</Rule></ReplicationConfiguration>"
+        )
+        checked = self.key.headers() | {"Content-MD5": md5(rules)}
+        self.ask("PUT", "/origin?replication", checked, rules, status=200)
+        self.ask("GET", "/origin?replication", status=200)
+        self.ask("PUT", "/origin/large", body=LARGE, status=200)
+        self.ask("DELETE", "/origin?replication", status=204)
+        blob = f"/twin/k?x-strongroom-replica-blob&blob-id={secrets.token_hex(16)}"
+        self.ask("PUT", blob, body=b"sealed", status=200)
+        marker = f"version-id={'A' * 32}&modified-ms=1"
+        self.ask("PUT", f"/twin/k?x-strongroom-replica-marker&{marker}", status=200)
+        part = bodies.BodyPart(1, secrets.token_bytes(16), 0, bytes(8))
+        record = bodies.encode(
+            bodies.BodyRecord(geometry.SEGMENT_BYTES, 1, (part,)),
+            envelope.BodyKey(bytes(32)),
+            secrets.token_bytes,
+        )
+        version = records.Version("origin", "k", "B" * 32, 0, "0" * 32, 1, "", "SSE-C", b"")
+        manifest = replica_manifest.encode(replicas.Manifest(version, record, {}), "")
+        answer = self.ask("PUT", "/twin/k?x-strongroom-replica", {}, manifest, status=200)
+        assert json.loads(answer.body) == {"missing": [part.blob_id.hex()]}
+        self.ask("PUT", "/twin/k?x-strongroom-replica", {}, b"{}", status=400)
+
     def forms(self):
         boundary = "boundary"
         s3 = self.running.boto3_client()
@@ -501,7 +542,7 @@ class Play:
             *(self.plain_use, self.tags, self.documents, self.bucket_encryption, self.acls),
             *(self.versions, self.locks, self.policies, self.copies, self.parts),
             *(self.mistakes, self.signatures, self.queries, self.plain_http, self.breaks),
-            self.forms,
+            *(self.forms, self.replication),
         ):
             act()
 

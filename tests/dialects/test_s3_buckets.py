@@ -333,7 +333,7 @@ def test_a_method_that_means_nothing_is_405(bucket, method, target, kind):
         ("POST", "/bucket/k?select&select-type=2"),
         ("POST", "/bucket/k?restore"),
         ("PUT", "/bucket?website"),
-        ("PUT", "/bucket?replication"),
+        ("PUT", "/bucket?accelerate"),
     ],
 )
 def test_an_operation_that_is_not_served_is_501(bucket, method, target):

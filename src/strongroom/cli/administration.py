@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from strongroom.access import identities
-from strongroom.cli import administering, believing, failures, guarding, serving
+from strongroom.cli import administering, believing, failures, guarding, replicating, serving
 from strongroom.server import settings
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ def admin() -> None:
 admin.add_command(guarding.bucket)
 admin.add_command(guarding.restore)
 admin.add_command(believing.oidc)
+admin.add_command(replicating.remote)
+admin.add_command(replicating.replicate)
 
 
 @admin.group()

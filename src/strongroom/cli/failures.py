@@ -49,7 +49,7 @@ def leave(status: int, sentence: str) -> None:
     sys.exit(status)
 
 
-def _sentence(error: errors.StrongroomError) -> str:
+def _sentence(error: errors.StrongroomError) -> str:  # noqa: PLR0911 - a table
     match error:
         case errors.UserExists():
             return f"The user or access key {error.name!r} exists already; choose another."
@@ -58,6 +58,8 @@ def _sentence(error: errors.StrongroomError) -> str:
         case errors.NoSuchEntity() | errors.EntityExists():
             found = isinstance(error, errors.EntityExists)
             return f"There is {'already a' if found else 'no'} {error.kind} {error.name!r}."
+        case errors.BucketNotFound():
+            return f"There is no bucket {error.bucket!r}."
         case errors.StoreFull():
             return "No space is left in the data directory; make room and try again."
         case errors.StoreFailed():

@@ -58,6 +58,8 @@ class Label:
     TAGS = b"strongroom/1/tags"
     NOTES: Final = b"strongroom/1/notes"
     MIRROR: Final = b"strongroom/1/mirror"
+    # What the generation of a replica is the digest of
+    REPLICA: Final = b"strongroom/1/replica"
     # AADs only
     UPLOAD_HEAD: Final = b"strongroom/1/upload-head"
     PART_CHECKSUMS: Final = b"strongroom/1/part-checksums"
@@ -65,6 +67,7 @@ class Label:
     ESCROW: Final = b"strongroom/1/escrow"
     STORE_KEY: Final = b"strongroom/1/store-key"
     CREDENTIAL: Final = b"strongroom/1/credential"
+    REMOTE: Final = b"strongroom/1/remote"
     SESSION: Final = b"strongroom/1/session"
     MASTER_CHECK: Final = b"strongroom/1/master-check"
     KMS_KEY: Final = b"strongroom/1/kms-key"

@@ -78,20 +78,36 @@ class Marks:
         Raises:
             NotAuthentic: nothing prints to this, or it belongs to another row.
         """
-        magic = data[: len(MARKS_MAGIC)]
-        if magic not in _CLEAR_FIELDS:
-            raise errors.NotAuthentic("marks have another magic or version than can be read")
-        clear, mac = encoding.decode(derive.Label.MARKS, data[len(MARKS_MAGIC) :], 2)
+        found, clear, mac = _read(data)
         if not hmac.compare_digest(mac, _mac(row_key, bucket, key, generation, clear)):
             raise errors.NotAuthentic("the marks of a version are not what was written there")
-        fields = encoding.decode(derive.Label.MARKS_CLEAR, clear, _CLEAR_FIELDS[magic])
-        if fields[0] != magic:
-            raise errors.NotAuthentic("marks contradict themselves")
-        return cls(
-            tags=_texts(derive.Label.TAGS, fields[1]),
-            acl=encoding.text(fields[2]) if len(fields) > _AT_ACL else "",
-            notes=_texts(derive.Label.NOTES, fields[3]) if len(fields) > _AT_NOTES else {},
-        )
+        return cls(found.tags, found.acl, found.notes)
+
+
+def unverified(data: bytes) -> Marks:
+    """Read marks without asking who wrote them, where all else has to be put together first.
+
+    Raises:
+        NotAuthentic: nothing prints to this.
+    """
+    return _read(data)[0]
+
+
+def _read(data: bytes) -> tuple[Marks, bytes, bytes]:
+    """Return what marks say, and the clear part with its MAC, which is still to be compared."""
+    magic = data[: len(MARKS_MAGIC)]
+    if magic not in _CLEAR_FIELDS:
+        raise errors.NotAuthentic("marks have another magic or version than can be read")
+    clear, mac = encoding.decode(derive.Label.MARKS, data[len(MARKS_MAGIC) :], 2)
+    fields = encoding.decode(derive.Label.MARKS_CLEAR, clear, _CLEAR_FIELDS[magic])
+    if fields[0] != magic:
+        raise errors.NotAuthentic("marks contradict themselves")
+    found = Marks(
+        tags=_texts(derive.Label.TAGS, fields[1]),
+        acl=encoding.text(fields[2]) if len(fields) > _AT_ACL else "",
+        notes=_texts(derive.Label.NOTES, fields[3]) if len(fields) > _AT_NOTES else {},
+    )
+    return found, clear, mac
 
 
 def unverified_note(data: bytes, name: str) -> str:

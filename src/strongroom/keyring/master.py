@@ -126,6 +126,35 @@ class Master:
             random_bytes=random_bytes,
         )
 
+    def seal_remote(
+        self,
+        name: str,
+        url: str,
+        access_key: str,
+        key: secret.SecretKey,
+        random_bytes: Callable[[int], bytes],
+    ) -> bytes:
+        """Seal a secret key of ours at another store, bound to that store and its address."""
+        return envelope.seal_box(
+            self._prk,
+            derive.Label.REMOTE,
+            name,
+            url,
+            access_key,
+            plaintext=key.reveal(),
+            random_bytes=random_bytes,
+        )
+
+    def open_remote(self, name: str, url: str, access_key: str, sealed: bytes) -> secret.SecretKey:
+        """Open what `seal_remote` sealed.
+
+        Raises:
+            NotAuthentic: it was changed, or belongs to another store, address or access key.
+        """
+        return secret.SecretKey(
+            envelope.open_box(self._prk, derive.Label.REMOTE, name, url, access_key, sealed=sealed)
+        )
+
     def open_session(self, access_key: str, sealed: bytes) -> bytes:
         """Open what `seal_session` sealed.
 

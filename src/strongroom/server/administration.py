@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from strongroom import errors
 from strongroom.access import accounts, identities, providers, web_identity
-from strongroom.server import guards
+from strongroom.server import guards, replicating
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,6 +33,9 @@ class Administration:
         self._keeper = keeper
         self._clock_ms = clock_ms
         self.guards = guards.Guards(catalog, keys, clock_ms)
+        self.replication = replicating.Administration(
+            catalog, keeper, random_bytes=secrets.token_bytes, clock_ms=clock_ms
+        )
 
     async def add_user(
         self, name: str, access_key: str | None, secret_key: secret.SecretKey | None

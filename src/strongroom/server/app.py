@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from strongroom.access import web_identity
     from strongroom.crypto import secret
     from strongroom.server import guards
-    from strongroom.store import records
+    from strongroom.store import records, replication
     from strongroom.wire import message
 
 
@@ -165,4 +165,73 @@ class Admin(Protocol):
 
     def fingerprint(self, key: secret.SecretKey) -> bytes:
         """Return what tells a customer key from another in this store, and says nothing else."""
+        ...
+
+    @property
+    def replication(self) -> ReplicationAdmin:
+        """Other stores, and what is to be replicated."""
+        ...
+
+
+class ReplicationAdmin(Protocol):
+    """What the administrator's commands do about replication."""
+
+    async def add_remote(
+        self,
+        name: str,
+        url: str,
+        *,
+        region: str,
+        access_key: str,
+        secret_key: secret.SecretKey,
+        ca: str,
+        users: Sequence[str],
+    ) -> replication.Remote:
+        """Add another store that buckets of root, and of these users, may be replicated to.
+
+        Args:
+            name: stands in ARNs.
+            url: `https://HOST:PORT`.
+            region: that it says it is in.
+            access_key: of a user there.
+            secret_key: of that user.
+            ca: certificate to trust, PEM; empty for the system's.
+            users: names of users here.
+
+        Raises:
+            ValueError: something is not as it must be; the text says what.
+            EntityExists: there is one of this name.
+            UserNotFound: a user is not there.
+        """
+        ...
+
+    async def remotes(self) -> Sequence[replication.Remote]:
+        """Return all, by name."""
+        ...
+
+    async def remove_remote(self, name: str) -> None:
+        """Remove one.
+
+        Raises:
+            NoSuchEntity: there is none.
+        """
+        ...
+
+    async def enqueue(self, bucket: str, told: Callable[[int, int], None]) -> tuple[int, int]:
+        """Queue all that is in a bucket; a running server sends it.
+
+        Args:
+            bucket: its name.
+            told: is told now and then how many versions were seen, and queued.
+
+        Returns:
+            how many were seen, and queued.
+
+        Raises:
+            BucketNotFound: there is no such bucket.
+        """
+        ...
+
+    async def backlog(self, bucket: str | None) -> replication.Backlog:
+        """Return what waits, of one bucket or of all."""
         ...

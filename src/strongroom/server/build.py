@@ -42,6 +42,7 @@ from strongroom.server import (
     issuer_documents,
     key_masters,
     key_service,
+    replicating,
 )
 from strongroom.server import settings as configuration
 from strongroom.service import (
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from strongroom.keyring import kms_keys
     from strongroom.server import observe
     from strongroom.store import blobs, catalog
+    from strongroom.store import replication as queue
     from strongroom.wire import message
 
 WORK_THREADS = 8
@@ -129,9 +131,11 @@ class Core:
     kms: kms.Kms
     kms_keys: kms_keys.Keys
     kms_listener: listener.Listener
+    replicated: replicating.Parts
 
     async def close(self) -> None:
         """Finish what is under way, then let go of everything."""
+        self.replicated.remotes.close()
         self.threads.shutdown(wait=True)
         await self.kms.materials.close()
         await self.catalog.close()
@@ -210,6 +214,7 @@ async def build(
             if settings.ephemeral
             else files.Gate(settings.data_dir / COLLECTION_NAME).passing,
             report=lambda request, error: reporter.failed(request.request_id, error),
+            declined=lambda task, error: replicating.tell(reporter, task, error),
         )
     except BaseException:
         await opened.close()
@@ -240,6 +245,8 @@ async def build(
     jobs = [collect, purge, tend, expire, let_go, deliver]
     if log is not None:
         jobs.append(background.Job("audit-sync", audit.SYNC_INTERVAL_S, log.sync))
+    jobs += core.replicated.jobs()
+    reporter.metrics.backlog = opened.replication.backlog
     if isinstance(opened, sqlite_catalog.SqliteCatalog):
         keeping = mirroring.Mirroring(
             opened,
@@ -351,6 +358,7 @@ async def assemble(
     permit: Callable[[], AbstractContextManager[bool]] = lambda: contextlib.nullcontext(True),
     fetch: issuers.Fetch | None = None,
     report: Callable[[message.Request, Exception], None],
+    declined: Callable[[queue.Task, Exception], None] = lambda _task, _error: None,
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     clock_ms: Callable[[], int] = clock_ms,
 ) -> Core:
@@ -377,6 +385,7 @@ async def assemble(
         permit: see `housekeeping.Collector`.
         fetch: gets documents of identity providers; None for those at public addresses.
         report: is told of failures that are not the client's.
+        declined: is told of what cannot be replicated.
         random_bytes: source of keys, salts and ids.
         clock_ms: the time.
 
@@ -463,6 +472,20 @@ async def assemble(
         clock_ms=clock_ms,
         displaced=collector.wake,
     )
+    replicated = replicating.assemble(
+        catalog,
+        blobs,
+        carrier,
+        guard,
+        pins,
+        keeper,
+        people,
+        random_bytes=random_bytes,
+        clock_ms=clock_ms,
+        displaced=collector.wake,
+        may_replicate=may_collect,
+        report=declined,
+    )
     s3_services = services.Services(
         buckets=all_buckets,
         objects=single,
@@ -482,6 +505,8 @@ async def assemble(
             catalog, guard, random_bytes=random_bytes, clock_ms=clock_ms
         ),
         locking=marking.Locking(catalog, guard, clock_ms=clock_ms),
+        replicas=replicated.receiver,
+        replication=replicated.settings,
         people=people,
         region=region,
         block_sse_c=block_sse_c,
@@ -540,4 +565,5 @@ async def assemble(
         keys,
         tended,
         listener,
+        replicated,
     )

@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, mult
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from strongroom.store import records
+    from strongroom.store import records, replication
 
 CONTENT_TYPE = prometheus_client.CONTENT_TYPE_PLAIN_0_0_4
 SHARED_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -35,6 +35,7 @@ class Metrics:
 
     Attributes:
         usage: set by the composition root: asked at each scrape for the store's totals.
+        backlog: likewise, for what waits to be replicated.
     """
 
     def __init__(self, shared: str | None = None) -> None:
@@ -46,6 +47,7 @@ class Metrics:
             self._exposed = CollectorRegistry()
             multiprocess.MultiProcessCollector(self._exposed, shared)  # type: ignore[no-untyped-call]  # the library's
         self.usage: Callable[[], Awaitable[records.Usage]] | None = None
+        self.backlog: Callable[[], Awaitable[replication.Backlog]] | None = None
         self._requests = Counter(
             "strongroom_requests",
             "Answered requests.",
@@ -105,6 +107,19 @@ class Metrics:
                 ("doomed_blobs", "Blobs that wait to be removed."),
             )
         }
+        self._backlog_gauges = {
+            name: Gauge(
+                f"strongroom_replication_{name}",
+                text,
+                registry=self._registry,
+                multiprocess_mode="mostrecent",
+            )
+            for name, text in (
+                ("waiting", "Versions that wait to be replicated."),
+                ("failing", "Of those, the ones that were tried in vain."),
+                ("oldest_seconds", "When the oldest of them was queued, Unix time; 0 if none is."),
+            )
+        }
         Gauge(
             "strongroom_build_info",
             "Always 1.",
@@ -160,6 +175,11 @@ class Metrics:
             usage = await self.usage()
             for name, gauge in self._usage_gauges.items():
                 gauge.set(getattr(usage, name))
+        if self.backlog is not None:
+            backlog = await self.backlog()
+            self._backlog_gauges["waiting"].set(backlog.waiting)
+            self._backlog_gauges["failing"].set(backlog.failing)
+            self._backlog_gauges["oldest_seconds"].set((backlog.oldest_ms or 0) / 1000)
         return prometheus_client.generate_latest(self._exposed)
 
 

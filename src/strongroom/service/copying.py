@@ -289,6 +289,7 @@ class Copying:
             target.bucket,
             seal,
             lambda draft: self._catalog.put_version(draft, guard),
+            guard=self._encryption,
             random_bytes=self._random_bytes,
         )
         self._displaced()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from strongroom import errors
 from strongroom.crypto import envelope as envelopes
-from strongroom.crypto import marks
+from strongroom.crypto import marks, replica
 from strongroom.keyring import kms_sources, sources
 
 if TYPE_CHECKING:
@@ -137,6 +137,7 @@ class Encryption:
         wish: kms_sources.Wish | None = None,
         *,
         data_key: envelopes.DataKey | None = None,
+        outer_key: envelopes.DataKey | None = None,
     ) -> Locked:
         """Wrap a data key: under the customer's key, or one of the KMS's, or the store's.
 
@@ -146,8 +147,9 @@ class Encryption:
             customer: the customer's key.
             wish: which key of the KMS; not together with a customer's key.
             data_key: that of a shared body; None makes a new one. Never one that is
-                also wrapped on the other side of the border between customer and store,
-                and none for two layers.
+                also wrapped on the other side of the border between customer and store.
+            outer_key: likewise of the second layer. Given with `data_key` or not at all,
+                where there are two.
 
         Raises:
             KmsError: the KMS refuses, or cannot be asked.
@@ -168,7 +170,7 @@ class Encryption:
             return Locked(
                 binding, source.key_fields, data_key, wrapped, head_key, fingerprint=fingerprint
             )
-        outer_key = envelopes.DataKey.fresh(self._random_bytes)
+        outer_key = outer_key or envelopes.DataKey.fresh(self._random_bytes)
         outer, _ = envelopes.wrap(kms_key.outer, outer_key, binding, self._random_bytes)
         key_fields = (*source.key_fields, outer.encode())
         return Locked(binding, key_fields, data_key, wrapped, head_key, outer_key)
@@ -190,13 +192,16 @@ class Encryption:
         """
         version = stored.version
         envelope = envelopes.Envelope.parse(stored.envelope)
-        if envelope.mode != version.mode or envelope.generation != version.generation:
+        generation = envelope.generation
+        if envelope.origin_bucket != version.bucket:
+            generation = self._check_replica(stored, envelope)
+        if envelope.mode != version.mode or generation != version.generation:
             raise errors.NotAuthentic("the version's row names another envelope")
         source = await self._source(envelope.mode, envelope.key_fields, customer, caller)
         data_key, head_key = _unwrap(source, envelope.wrapped, envelope.binding)
         head = envelope.open_head(head_key)
         if (
-            (envelope.origin_bucket, envelope.origin_key) != (version.bucket, version.key)
+            envelope.origin_key != version.key
             or (envelope.etag, envelope.size) != (version.etag, version.size)
             or envelope.modified_ms != version.modified_ms
             or envelope.version_id != version.version_id
@@ -300,6 +305,17 @@ class Encryption:
             raise errors.NotAuthentic("the marks of a version name no store key")
         row_key = self._store_keys.row_key(int(number))
         return marks.Marks.parse(encoded, row_key, version.bucket, version.key, version.generation)
+
+    def _check_replica(self, stored: records.Stored, envelope: envelopes.Envelope) -> bytes:
+        """Return the generation of a version whose envelope was made for another bucket.
+
+        Raises:
+            NotAuthentic: this server does not vouch for it that replication put it there.
+        """
+        bucket = stored.version.bucket
+        if self.open_marks(stored).notes.get(replica.REPLICA_NOTE) != bucket:
+            raise errors.NotAuthentic("the version's row and its envelope differ")
+        return replica.generation_at(envelope, bucket)
 
     async def _source(
         self,

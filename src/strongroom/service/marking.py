@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from strongroom import errors
 from strongroom.crypto import envelope as envelopes
-from strongroom.service import locks, versions
+from strongroom.service import locks, replication_rules, versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,10 +26,13 @@ async def change(
     key: str,
     version_id: str | None,
     changed: Callable[[marks.Marks], marks.Marks],
+    *,
+    clock_ms: Callable[[], int],
 ) -> records.Version:
     """Change the marks of a version, the current one if none is named, and return its row.
 
-    `changed` is asked again where others change them meanwhile.
+    `changed` is asked again where others change them meanwhile. A version that is replicated
+    is queued once more.
 
     Raises:
         ObjectNotFound, VersionNotFound, IsDeleteMarker: see `versions.look_up`.
@@ -41,10 +44,16 @@ async def change(
         stored = await versions.look_up(catalog, bucket, key, version_id)
         wanted = changed(encryption.open_marks(stored))
         version = stored.version
+        replicate_at_ms = None
+        if replication_rules.STATUS_NOTE in wanted.notes:
+            pending = {replication_rules.STATUS_NOTE: replication_rules.PENDING}
+            wanted, replicate_at_ms = wanted.noted(**pending), clock_ms()
         binding = envelopes.Binding(version.mode, bucket, key, version.generation)
         sealed = encryption.seal_marks(binding, wanted)
         try:
-            await catalog.set_marks(version, sealed, before=stored.marks)
+            await catalog.set_marks(
+                version, sealed, before=stored.marks, replicate_at_ms=replicate_at_ms
+            )
         except (errors.ObjectNotFound, errors.MarksChanged):
             # Overwritten, deleted or marked since it was looked up; look again.
             if not tries_left:
@@ -100,7 +109,15 @@ class Locking:
             wanted = locks.retained(lock, mode, until_ms, self._clock_ms(), bypass=bypass)
             return locks.noted(found, wanted)
 
-        await change(self._catalog, self._encryption, bucket, key, version_id, changed)
+        await change(
+            self._catalog,
+            self._encryption,
+            bucket,
+            key,
+            version_id,
+            changed,
+            clock_ms=self._clock_ms,
+        )
 
     async def hold(
         self, bucket: str, key: str, version_id: str | None = None, *, status: str
@@ -114,4 +131,12 @@ class Locking:
         def changed(found: marks.Marks) -> marks.Marks:
             return locks.noted(found, locks.held(locks.of(found), status))
 
-        await change(self._catalog, self._encryption, bucket, key, version_id, changed)
+        await change(
+            self._catalog,
+            self._encryption,
+            bucket,
+            key,
+            version_id,
+            changed,
+            clock_ms=self._clock_ms,
+        )

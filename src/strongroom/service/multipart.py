@@ -356,6 +356,7 @@ class Multipart:
                 bucket,
                 seal,
                 lambda draft: self._catalog.complete_upload(upload, draft, chosen, guard),
+                guard=self._encryption,
                 random_bytes=self._random_bytes,
             )
         except errors.UploadNotFound:

@@ -14,7 +14,16 @@ from strongroom.crypto import body as bodies
 from strongroom.crypto import digests, geometry, marks
 from strongroom.crypto import envelope as envelopes
 from strongroom.keyring import kms_sources, sources
-from strongroom.service import conditions, facets, judgement, locks, marking, transfer, versions
+from strongroom.service import (
+    conditions,
+    facets,
+    judgement,
+    locks,
+    marking,
+    replication_rules,
+    transfer,
+    versions,
+)
 from strongroom.store import records
 
 if TYPE_CHECKING:
@@ -48,6 +57,8 @@ class Found:
         protection: how it is encrypted.
         lock: what keeps it from being deleted.
         part_checksums: those of the part that was asked for by its number.
+        replication: how far it is replicated, in the words of `replication_rules`; empty
+            where nobody replicates it.
     """
 
     version: records.Version
@@ -56,6 +67,7 @@ class Found:
     protection: sources.Protection
     lock: locks.Lock = locks.NO_LOCK
     part_checksums: Mapping[str, bytes] | None = None
+    replication: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +218,7 @@ class Objects:
                 bucket,
                 seal,
                 lambda draft: received.commit(self._catalog.put_version(draft, guard)),
+                guard=self._encryption,
                 random_bytes=self._random_bytes,
             )
         self._displaced()
@@ -374,6 +387,7 @@ class Objects:
             opened.protection,
             locks.of(marked),
             part_checksums,
+            replication_rules.status_of(marked) if marked.notes else "",
         )
 
     async def find(self, bucket: str, key: str, version_id: str | None = None) -> records.Version:
@@ -423,6 +437,7 @@ class Objects:
             key,
             version_id,
             lambda found: dataclasses.replace(found, tags=tags),
+            clock_ms=self._clock_ms,
         )
 
     async def set_acl(
@@ -441,6 +456,7 @@ class Objects:
             key,
             version_id,
             lambda found: dataclasses.replace(found, acl=acl),
+            clock_ms=self._clock_ms,
         )
 
     async def delete(

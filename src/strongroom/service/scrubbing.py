@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from strongroom import errors
 from strongroom.crypto import body as bodies
-from strongroom.crypto import digests, layers, marks
+from strongroom.crypto import digests, layers, marks, replica
 from strongroom.crypto import envelope as envelopes
 from strongroom.keyring import sources
 from strongroom.service import encryption
@@ -164,7 +164,7 @@ class Scrubber:
             yield f"its envelope cannot be read: {error}"
             return
         if entry.version is not None:
-            yield from _differences(entry.version, envelope)
+            yield from _differences(entry.version, envelope, entry.marks or b"")
             yield from self._marks(entry.version, entry.marks)
         yield from self._sealed(envelope, entry.record)
 
@@ -286,12 +286,14 @@ def sealed_bytes(plain_bytes: int, body: bodies.SealedBody) -> int:
     return layers.sealed_size(plain_bytes, body.layers, body.segment_bytes)
 
 
-def _differences(version: records.Version, envelope: envelopes.Envelope) -> Iterator[str]:
+def _differences(
+    version: records.Version, envelope: envelopes.Envelope, encoded_marks: bytes
+) -> Iterator[str]:
     """Yield what the row of a version says otherwise than its envelope."""
     pairs = {
         "mode": (version.mode, envelope.mode),
-        "generation": (version.generation, envelope.generation),
-        "bucket": (version.bucket, envelope.origin_bucket),
+        "generation": (version.generation, replica.generation_at(envelope, version.bucket)),
+        "bucket": (version.bucket, replica.place_of(envelope, encoded_marks)),
         "key": (version.key, envelope.origin_key),
         "ETag": (version.etag, envelope.etag),
         "size": (version.size, envelope.size),

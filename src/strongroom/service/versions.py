@@ -6,12 +6,13 @@ import base64
 from typing import TYPE_CHECKING, Protocol
 
 from strongroom import errors
-from strongroom.service import judgement
+from strongroom.service import judgement, replication_rules
 from strongroom.store import records
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from strongroom.service import encryption
     from strongroom.store import catalog
 
 _ID_BYTES = 24
@@ -41,6 +42,7 @@ async def commit(
     seal: Seal,
     write: Callable[[records.Draft], Awaitable[None]],
     *,
+    guard: encryption.Encryption,
     random_bytes: Callable[[int], bytes],
 ) -> records.Draft:
     """Seal a version under the id that its bucket's versioning wants, and write it.
@@ -58,8 +60,11 @@ async def commit(
         StrongroomError: whatever else `write` raises.
     """
     for tries_left in reversed(range(_TRIES)):
-        wants_id = (await catalog.bucket(bucket)).versioning == records.ENABLED
+        home = await catalog.bucket(bucket)
+        wants_id = home.versioning == records.ENABLED
         draft = seal(version_id=new_id(random_bytes) if wants_id else records.NULL_VERSION)
+        if records.REPLICATION in home.settings:
+            draft = replication_rules.announced(guard, home, draft)
         try:
             await write(draft)
         except errors.VersioningChanged:

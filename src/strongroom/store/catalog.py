@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
-from strongroom.store import directory, expiry, guarding, keeping, kms, records
+from strongroom.store import directory, expiry, guarding, keeping, kms, records, replication
 
 COMPLETION_KEPT_MS = 7 * 24 * 60 * 60 * 1000
 """How long a completion is kept at least; older ones go when another upload completes."""
@@ -80,6 +80,11 @@ class Catalog(Protocol):
     @property
     def kms(self) -> kms.KmsStore:
         """What the key management service remembers; closed with the catalog."""
+        ...
+
+    @property
+    def replication(self) -> replication.ReplicationStore:
+        """What replication remembers; closed with the catalog."""
         ...
 
     async def close(self) -> None:
@@ -279,7 +284,12 @@ class Catalog(Protocol):
         ...
 
     async def set_marks(
-        self, version: records.Version, marks: bytes, *, before: bytes | None = None
+        self,
+        version: records.Version,
+        marks: bytes,
+        *,
+        before: bytes | None = None,
+        replicate_at_ms: int | None = None,
     ) -> None:
         """Replace the marks of a version; nothing else of it changes.
 
@@ -287,6 +297,7 @@ class Catalog(Protocol):
             version: whose.
             marks: all of them.
             before: those that were read, and that `marks` were made of; None replaces any.
+            replicate_at_ms: also queue the version for replication, at this time.
 
         Raises:
             BucketNotFound: there is no such bucket.

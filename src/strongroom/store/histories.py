@@ -92,6 +92,19 @@ class Histories:
         self._show(key, shown=not entry.version.is_marker)
         return gone
 
+    def insert(self, entry: Entry) -> None:
+        """Put a version of a new id among the others of its key, by its time.
+
+        Of two of the same time, the one that comes later is the newer.
+        """
+        key = entry.version.key.encode()
+        stack = self._stacks.setdefault(key, [])
+        if not stack:
+            insort(self._keys, key)
+        newer = sum(each.version.modified_ms > entry.version.modified_ms for each in stack)
+        stack.insert(newer, entry)
+        self._show(key, shown=not stack[0].version.is_marker)
+
     def remove(self, entry: Entry) -> None:
         """Take a version out; what stood behind it becomes the newest."""
         key = entry.version.key.encode()
@@ -116,6 +129,14 @@ class Histories:
             self._stacks[key] = stack
             insort(self._keys, key)
         self._show(key, shown=bool(stack) and not stack[0].version.is_marker)
+
+    def body(self, record: bytes) -> Body | None:
+        """Return the body that has this record."""
+        for stack in self._stacks.values():
+            for entry in stack:
+                if entry.body is not None and entry.body.record == record:
+                    return entry.body
+        return None
 
     def scan_objects(self, start: bytes) -> Iterator[tuple[bytes, records.Version]]:
         """Yield from a key on what a listing of objects shows."""

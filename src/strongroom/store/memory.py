@@ -13,10 +13,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from strongroom import errors
-from strongroom.store import catalog, guarding, histories, memory_keeping, paging, records
+from strongroom.crypto import body as bodies
+from strongroom.store import (
+    catalog,
+    guarding,
+    histories,
+    memory_keeping,
+    memory_replication,
+    paging,
+    records,
+)
 from strongroom.store.memory_expiry import MemoryExpiry
 from strongroom.store.memory_kms import MemoryKms
 from strongroom.store.memory_people import MemoryPeople
+from strongroom.store.replication import Placed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -70,6 +80,7 @@ class MemoryCatalog(MemoryPeople):
         self._doomed: dict[bytes, records.BlobRef] = {}
         self._referred: set[bytes] = set()
         self._kms = MemoryKms()
+        self._queue = memory_replication.Queue()
         self._expiry = MemoryExpiry(self, self._stack)
         self._keeping = memory_keeping.MemoryKeeping(
             self._lock,
@@ -93,6 +104,11 @@ class MemoryCatalog(MemoryPeople):
     def kms(self) -> MemoryKms:
         """See the port."""
         return self._kms
+
+    @property
+    def replication(self) -> memory_replication.MemoryReplication:
+        """See the port."""
+        return memory_replication.MemoryReplication(self, self._queue)
 
     async def close(self) -> None:
         """Do nothing: there is nothing to let go of."""
@@ -163,6 +179,7 @@ class MemoryCatalog(MemoryPeople):
             for _, _, upload_id in list(bucket.uploads):
                 self._drop_upload(bucket, self._uploads[upload_id], keep=())
             del self._buckets[name]
+            self._queue.forget(name)
 
     # Versions
 
@@ -219,7 +236,12 @@ class MemoryCatalog(MemoryPeople):
             entry.marks = draft.marks
 
     async def set_marks(
-        self, version: records.Version, marks: bytes, *, before: bytes | None = None
+        self,
+        version: records.Version,
+        marks: bytes,
+        *,
+        before: bytes | None = None,
+        replicate_at_ms: int | None = None,
     ) -> None:
         """See the port."""
         with self._lock:
@@ -228,6 +250,8 @@ class MemoryCatalog(MemoryPeople):
             if before not in (None, entry.marks):
                 raise errors.MarksChanged(version.key)
             entry.marks = marks
+            if replicate_at_ms is not None:
+                self._queue.add(version, replicate_at_ms)
 
     async def delete_object(
         self, marker: records.Version, guard: catalog.Guard = catalog.no_guard
@@ -245,6 +269,8 @@ class MemoryCatalog(MemoryPeople):
                 put = marker
                 if home.record.versioning != records.ENABLED:
                     put = dataclasses.replace(marker, version_id=records.NULL_VERSION)
+                elif records.REPLICATION in home.record.settings:
+                    self._queue.add(marker, marker.modified_ms)
                 entry = home.versions.push(histories.Entry(put))
             gone, alarms = self._let_go(home, entry, put)
         self._tell(alarms)
@@ -453,8 +479,93 @@ class MemoryCatalog(MemoryPeople):
             return {
                 blob_id
                 for blob_id in blob_ids
-                if blob_id in self._referred or blob_id in self._doomed
+                if blob_id in self._referred
+                or blob_id in self._doomed
+                or blob_id in self._queue.staged
             }
+
+    # For `memory_replication`, in whose calls they are whole transactions
+
+    def check_free(self, body: bytes) -> Sequence[bytes]:
+        """Return what `ReplicationStore.missing` does."""
+        with self._lock:
+            if self._standing(body) is not None:
+                return []
+            lacking = []
+            for part in bodies.parse(body).parts:
+                if part.blob_id in self._referred or part.blob_id in self._doomed:
+                    raise errors.StoreFailed("a blob of that id is here, and is not that one")
+                if part.blob_id not in self._queue.staged:
+                    lacking.append(part.blob_id)
+            return lacking
+
+    def stage(self, blob: records.NewBlob, digest: bytes, now_ms: int) -> None:
+        """See `ReplicationStore.stage`."""
+        with self._lock:
+            if blob.blob_id in {*self._referred, *self._doomed, *self._queue.staged}:
+                raise errors.StoreFailed("a blob of that id is here already")
+            self._queue.staged[blob.blob_id] = (blob, digest, now_ms)
+
+    def expire_staged(self, before_ms: int) -> int:
+        """See `ReplicationStore.expire_staged`."""
+        with self._lock:
+            old = [blob for blob, _, at_ms in self._queue.staged.values() if at_ms < before_ms]
+            for blob in old:
+                del self._queue.staged[blob.blob_id]
+                self._doomed[blob.blob_id] = records.BlobRef(blob.blob_id, blob.size, blob.place)
+            return len(old)
+
+    def put_replica(self, draft: records.Draft) -> Placed:
+        """See `ReplicationStore.put_replica`."""
+        version = draft.version
+        with self._lock:
+            home = self._bucket(version.bucket, draft.bucket_made_ms)
+            if home.record.versioning != records.ENABLED:
+                raise errors.VersioningChanged(version.bucket)
+            standing = home.versions.find(version.key, version.version_id)
+            if standing is not None and (
+                version.version_id != records.NULL_VERSION
+                or home.record.has_lock
+                or standing.version.modified_ms >= version.modified_ms
+            ):
+                return Placed(written=False, blobs_used=False)
+            guarding.check_key(guarding.rules_of(home.record.settings), version)
+            body, used = (None, False) if version.is_marker else self._replica_body(draft)
+            alarms: list[guarding.Alarm] = []
+            if standing is not None:
+                home.versions.remove(standing)
+                _, alarms = self._let_go(home, standing, version)
+            home.versions.insert(histories.Entry(version, draft.envelope, body, draft.marks))
+        self._tell(alarms)
+        return Placed(written=True, blobs_used=used)
+
+    def _replica_body(self, draft: records.Draft) -> tuple[histories.Body, bool]:
+        if draft.shares is not None:
+            return self._share_body(draft.shares), False
+        standing = self._standing(draft.body)
+        if standing is not None:
+            standing.refs += 1
+            return standing, False
+        blobs = {blob.blob_id: blob for blob in draft.blobs}
+        for part in bodies.parse(draft.body).parts:
+            if part.blob_id not in blobs:
+                staged = self._queue.staged.get(part.blob_id)
+                if staged is None or staged[1] != part.digest:
+                    raise errors.BlobMissing(part.blob_id.hex())
+                blobs[part.blob_id] = staged[0]
+        ordered = [blobs[part.blob_id] for part in bodies.parse(draft.body).parts]
+        body = histories.Body(draft.body, 1, self._hold(*ordered))
+        for blob in ordered:
+            self._queue.staged.pop(blob.blob_id, None)
+        return body, True
+
+    def _standing(self, record: bytes) -> histories.Body | None:
+        """Return the body with this record; slow, and only in memory."""
+        for bucket in self._buckets.values():
+            found = bucket.versions.body(record)
+            if found is not None:
+                return found
+        return None
 
     def _bucket(self, name: str, made_ms: int | None = None) -> _Bucket:
         found = self._buckets.get(name)
@@ -498,6 +609,8 @@ class MemoryCatalog(MemoryPeople):
         self, bucket: _Bucket, draft: records.Draft, body: histories.Body
     ) -> list[guarding.Alarm]:
         before = bucket.versions.newest(draft.version.key)
+        if draft.replicates:
+            self._queue.add(draft.version, draft.version.modified_ms)
         entry = histories.Entry(draft.version, draft.envelope, body, draft.marks)
         gone = bucket.versions.push(entry)
         _, alarms = self._let_go(bucket, gone, draft.version)

@@ -25,6 +25,8 @@ VERSIONING = "versioning"
 """Bucket setting: `ENABLED` or `SUSPENDED`; a bucket that never had versions has none."""
 ENABLED = "Enabled"
 SUSPENDED = "Suspended"
+REPLICATION = "replication"
+"""Bucket setting: the document that says what is replicated, and where to."""
 
 LIFECYCLE = "lifecycle"
 """Bucket setting: the rules by which versions and uploads go by themselves."""
@@ -220,6 +222,7 @@ class Draft:
         bucket_made_ms: `created_ms` of the bucket that the request was authorised
             for. Between that and the transaction the bucket may have been deleted
             and its name taken by somebody else. None asks for no such check.
+        replicates: whether the version is to be replicated: the transaction queues it.
     """
 
     version: Version
@@ -229,6 +232,7 @@ class Draft:
     blobs: tuple[NewBlob, ...] = ()
     shares: Version | None = None
     bucket_made_ms: int | None = None
+    replicates: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ SUCCESS = {"PutBucketPolicy": 204}
 # Source: GetBucketLocation, Response Syntax and LocationConstraint.
 TEXT_REPLIES = {"GetBucketLocation": "LocationConstraint"}
 
-PAYLOAD_TYPES = {"GetBucketPolicy": "application/json"}
+PAYLOAD_TYPES = {"GetBucketPolicy": "application/json", "PutReplica": "application/json"}
 
 # The shape's name, which earlier versions of the model used as the root.
 OTHER_ROOTS = {
@@ -183,6 +183,77 @@ def with_fingerprint(source: model.Model) -> model.Model:
     member = model.Member(FINGERPRINT, text, wire_name=FINGERPRINT_HEADER, location="header")
     wider = dataclasses.replace(shape, members={**shape.members, FINGERPRINT: member})
     return model.Model(source.source, source.operations, {**source.shapes, head: wider})
+
+
+def with_replicas(source: model.Model) -> model.Model:
+    """Return a model that also has what one strongroom asks of another for replication.
+
+    Nobody else asks it, and S3 has nothing like it: there, both ends belong to one service.
+    """
+    text, number, stream = "ReplicaText", "ReplicaNumber", "ReplicaStream"
+    at = source.shapes[_input(source, "PutObject")].members
+    place = {name: at[name] for name in ("Bucket", "Key")}
+    shapes = {
+        text: model.Shape(text, "string", {}),
+        number: model.Shape(number, "long", {}),
+        stream: model.Shape(stream, "blob", {}),
+    }
+    operations = {}
+    inputs: Mapping[str, Mapping[str, model.Member]] = {
+        PUT_REPLICA: {
+            "Manifest": model.Member("Manifest", text),
+        },
+        PUT_REPLICA_BLOB: {
+            "BlobId": model.Member("BlobId", text, BLOB_PARAMETER, "querystring"),
+            "Body": model.Member("Body", stream, streaming=True),
+        },
+        PUT_REPLICA_MARKER: {
+            "VersionId": model.Member("VersionId", text, "version-id", "querystring"),
+            "ModifiedMs": model.Member("ModifiedMs", number, "modified-ms", "querystring"),
+        },
+    }
+    for name, members in inputs.items():
+        payload = next((member for member in ("Manifest", "Body") if member in members), None)
+        shape = model.Shape(
+            f"{name}Input", "structure", {**place, **members}, tuple(place), payload=payload
+        )
+        missing = {"Missing": model.Member("Missing", text)} if name == PUT_REPLICA else {}
+        output = model.Shape(
+            f"{name}Output", "structure", missing, payload=next(iter(missing), None)
+        )
+        shapes |= {shape.name: shape, output.name: output}
+        operations[name] = dataclasses.replace(
+            source.operations["PutObject"],
+            name=name,
+            static_query=((_REPLICA_QUERIES[name], ""),),
+            required_query=(),
+            input=shape.name,
+            output=output.name,
+            payload=payload,
+            streaming_input=payload == "Body",
+            checksum_required=False,
+            errors=(),
+        )
+    return model.Model(
+        source.source, {**source.operations, **operations}, {**source.shapes, **shapes}
+    )
+
+
+PUT_REPLICA = "PutReplica"
+PUT_REPLICA_BLOB = "PutReplicaBlob"
+PUT_REPLICA_MARKER = "PutReplicaMarker"
+BLOB_PARAMETER = "blob-id"
+_REPLICA_QUERIES = {
+    PUT_REPLICA: "x-strongroom-replica",
+    PUT_REPLICA_BLOB: "x-strongroom-replica-blob",
+    PUT_REPLICA_MARKER: "x-strongroom-replica-marker",
+}
+
+
+def _input(source: model.Model, name: str) -> str:
+    shape = source.operations[name].input
+    assert shape is not None, "writes have params"
+    return shape
 
 
 CORRECTIONS = binding.Corrections(

@@ -98,6 +98,8 @@ def _found(found: objects.Found, call: Call) -> Result:
     }
     if found.tags:
         reply["TagCount"] = len(found.tags)
+    if found.replication:
+        reply["ReplicationStatus"] = found.replication
     for member, override in _OVERRIDES.items():
         if override in params:
             value = params[override]

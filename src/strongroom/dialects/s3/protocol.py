@@ -20,6 +20,7 @@ from strongroom.dialects.s3 import (
     objects,
     policies,
     posting,
+    replication,
     settings,
     tagging,
     updates,
@@ -27,9 +28,13 @@ from strongroom.dialects.s3 import (
 )
 from strongroom.wire import binding, model
 
-MODEL: Final = corrections.with_fingerprint(
-    corrections.with_post_object(
-        model.load(resources.files("strongroom.dialects.s3").joinpath("model.json").read_bytes())
+MODEL: Final = corrections.with_replicas(
+    corrections.with_fingerprint(
+        corrections.with_post_object(
+            model.load(
+                resources.files("strongroom.dialects.s3").joinpath("model.json").read_bytes()
+            )
+        )
     )
 )
 BINDINGS: Final = binding.compile_operations(MODEL, corrections.CORRECTIONS)
@@ -46,6 +51,7 @@ HANDLERS: Final = operation.collect(
     objects,
     policies,
     posting,
+    replication,
     settings,
     tagging,
     updates,

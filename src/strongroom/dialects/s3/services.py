@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from strongroom.access import decision
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         marking,
         multipart,
         objects,
+        replicas,
         rewrapping,
     )
 
@@ -37,6 +38,18 @@ class NewBuckets:
     ownership: decision.Ownership = decision.Ownership.ENFORCED
     blocks_public: bool = True
     keep_ms: int = 0
+
+
+class Replication(Protocol):
+    """What setting a bucket's replication asks of the store."""
+
+    async def knows(self, remote: str, owner: str) -> bool:
+        """Whether the buckets of an account may be replicated to this other store."""
+        ...
+
+    async def enqueue(self, bucket: str) -> None:
+        """Queue everything that is in a bucket."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +70,8 @@ class Services:
     listing: listing.Listing
     rewrapping: rewrapping.Rewrapping
     locking: marking.Locking
+    replicas: replicas.Replicas
+    replication: Replication
     people: identities.Identities
     region: str
     block_sse_c: bool

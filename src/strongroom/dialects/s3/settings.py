@@ -206,10 +206,6 @@ NEVER_HAD: Final[Mapping[str, tuple[Action, Absent]]] = {
     "GetBucketInventoryConfiguration": (Action.GET_INVENTORY_CONFIGURATION, "NoSuchConfiguration"),
     "GetBucketMetricsConfiguration": (Action.GET_METRICS_CONFIGURATION, "NoSuchConfiguration"),
     "GetBucketNotificationConfiguration": (Action.GET_BUCKET_NOTIFICATION, {}),
-    "GetBucketReplication": (
-        Action.GET_REPLICATION_CONFIGURATION,
-        "ReplicationConfigurationNotFoundError",
-    ),
     "GetBucketWebsite": (Action.GET_BUCKET_WEBSITE, "NoSuchWebsiteConfiguration"),
     "ListBucketAnalyticsConfigurations": (
         Action.GET_ANALYTICS_CONFIGURATION,

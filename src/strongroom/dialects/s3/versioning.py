@@ -34,5 +34,13 @@ async def put_bucket_versioning(call: Call) -> Result:
         )
     if status not in _STATES:
         raise Refused("MalformedXML")
+    if status != records.ENABLED and records.REPLICATION in call.place.settings:
+        # Source: S3 user guide, "Additional replication considerations".
+        raise Refused(
+            "InvalidBucketState",
+            "A replication configuration is present on this bucket, so the versioning state cannot"
+            " be changed. To change the versioning state, first delete the replication"
+            " configuration.",
+        )
     await services.of(call).buckets.change_settings(call.place, {records.VERSIONING: status})
     return {}

@@ -40,6 +40,7 @@ from strongroom.store.sqlite.checkpoints import Checkpoints
 from strongroom.store.sqlite.keeping import SqliteKeeping
 from strongroom.store.sqlite.kms import SqliteKms
 from strongroom.store.sqlite.readers import Readers
+from strongroom.store.sqlite.replication import SqliteReplication
 from strongroom.store.sqlite.writer import Writer
 
 if TYPE_CHECKING:
@@ -98,6 +99,9 @@ class SqliteCatalog(Calls):
         self._checkpoints = checkpoints
         self._buckets = known.Buckets()
         self._kms = SqliteKms(reader, readers, writer)
+        self._replication = SqliteReplication(
+            reader, readers, writer, clock_ms=clock_ms, tell=self._tell
+        )
         self._directory = directory.SqliteDirectory(reader, readers, writer)
         self._expiry = expiring.SqliteExpiry(reader, readers, writer)
         self._keeping = SqliteKeeping(reader, readers, writer, clock_ms)
@@ -123,6 +127,11 @@ class SqliteCatalog(Calls):
     def keeping(self) -> SqliteKeeping:
         """See the port."""
         return self._keeping
+
+    @property
+    def replication(self) -> SqliteReplication:
+        """See the port."""
+        return self._replication
 
     async def close(self) -> None:
         """See the port."""
@@ -255,10 +264,15 @@ class SqliteCatalog(Calls):
         await self._write(writes.replace_version, draft, replaced)
 
     async def set_marks(
-        self, version: records.Version, marks: bytes, *, before: bytes | None = None
+        self,
+        version: records.Version,
+        marks: bytes,
+        *,
+        before: bytes | None = None,
+        replicate_at_ms: int | None = None,
     ) -> None:
         """See the port."""
-        await self._write(writes.set_marks, version, marks, before)
+        await self._write(writes.set_marks, version, marks, before, replicate_at_ms)
 
     async def delete_object(
         self, marker: records.Version, guard: catalog.Guard = catalog.no_guard

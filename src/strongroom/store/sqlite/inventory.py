@@ -231,6 +231,7 @@ class SqliteInventory:
                 for source in (
                     "blobs WHERE place <> '' AND blob_id = ?",
                     "parts WHERE blob_id = ?",
+                    "staged_blobs WHERE blob_id = ?",
                     "inline_blobs WHERE blob_id = ?",
                     "blobs WHERE blob_id = ?",
                 )

@@ -24,6 +24,7 @@ OF_OBJECTS = frozenset(
     {
         *("versions", "envelopes", "bodies", "blobs", "inline_blobs", "uploads", "parts"),
         *("completions", "doomed", "outbox", "tallies", "chores", "kept"),
+        *("replications", "staged_blobs"),
     }
 )
 """Tables that grow with what is stored, and what changes all the time and can be done again.

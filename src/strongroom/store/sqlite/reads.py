@@ -363,6 +363,7 @@ def known(conn: sqlite3.Connection, blob_ids: Collection[bytes]) -> set[bytes]:
             "inline_blobs WHERE",
             "parts WHERE",
             "doomed WHERE",
+            "staged_blobs WHERE",
         ):
             found.update(
                 row[0]

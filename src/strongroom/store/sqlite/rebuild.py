@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Self
 
 from strongroom import errors
 from strongroom.crypto import body as bodies
-from strongroom.crypto import digests, geometry
+from strongroom.crypto import digests, geometry, replica
 from strongroom.crypto import envelope as envelopes
 from strongroom.crypto import marks as mark_records
 from strongroom.store.sqlite import connection, loose_rows, outbox, schema, small_tables
@@ -305,15 +305,17 @@ class Pieces:
             parsed = envelopes.Envelope.parse(envelope)
         except errors.NotAuthentic:
             return False
+        bucket = replica.place_of(parsed, marks)
+        generation = replica.generation_at(parsed, bucket)
         if (
             only_known
             and not self._conn.execute(
-                "SELECT 1 FROM lines WHERE generation = ?", (parsed.generation,)
+                "SELECT 1 FROM lines WHERE generation = ?", (generation,)
             ).fetchone()
         ):
             return False
         return self._insert(
-            *("envelopes", parsed.generation, parsed.origin_bucket, parsed.origin_key.encode()),
+            *("envelopes", generation, bucket, parsed.origin_key.encode()),
             *(parsed.version_id, parsed.modified_ms, envelope, marks, source),
         )
 

@@ -58,6 +58,7 @@ class Home:
     versioning: str
     rules: guarding.Rules = guarding.NONE
     has_lock: bool = False
+    replicates: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,7 @@ def home(conn: sqlite3.Connection, name: str, *, made_ms: int | None = None) -> 
         settings.get(records.VERSIONING, ""),
         guarding.rules_of(settings),
         records.OBJECT_LOCK in settings,
+        records.REPLICATION in settings,
     )
 
 
@@ -166,6 +168,34 @@ def push(
     )
     _count(conn, place, shown=not version.is_marker, was=_is_object(before))
     return gone
+
+
+def insert(
+    conn: sqlite3.Connection, place: Home, version: records.Version, envelope_id: int
+) -> None:
+    """Put a version of a new id among the others of its key, by its time.
+
+    Of two of the same time, the one that comes later is the newer.
+    """
+    newer = conn.execute(
+        "SELECT hidden, seq FROM versions WHERE bucket_id = ? AND hidden IN (0, 1) AND key = ?"
+        " AND modified_ms > ? ORDER BY seq",
+        (place.bucket_id, version.key.encode(), version.modified_ms),
+    ).fetchall()
+    if not newer:
+        gone = push(conn, place, version, envelope_id, newest(conn, place, version.key))
+        assert gone is None, "the id is new"
+        return
+    # The newest first, so that no two ever have one number.
+    for hidden, seq in newer:
+        conn.execute(
+            f"UPDATE versions SET seq = seq - 1 WHERE bucket_id = ? AND hidden = {hidden}"
+            " AND key = ? AND seq = ?",
+            (place.bucket_id, version.key.encode(), seq),
+        )
+    conn.execute(
+        _INSERT, (place.bucket_id, 1, newer[-1][1], envelope_id, *rows.from_version(version))
+    )
 
 
 def replace(

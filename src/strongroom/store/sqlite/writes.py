@@ -98,10 +98,10 @@ def put_version(
     before = stacks.newest(conn, home, draft.version.key)
     guard(stacks.version_of(before))
     if draft.shares is not None:
-        body_id = _share_body(conn, draft.shares)
+        body_id = share_body(conn, draft.shares)
     else:
-        body_id = _add_body(conn, draft.body)
-    _add_new_blobs(conn, body_id, draft.blobs)
+        body_id = add_body(conn, draft.body)
+    add_new_blobs(conn, body_id, draft.blobs)
     _make_current(conn, home, draft, body_id, before, watch)
 
 
@@ -118,20 +118,25 @@ def replace_version(
     if _marks(conn, found) != replaced.marks:
         raise errors.ObjectNotFound(version.bucket, version.key)
     if draft.blobs:
-        body_id = _add_body(conn, draft.body)
-        _add_new_blobs(conn, body_id, draft.blobs)
+        body_id = add_body(conn, draft.body)
+        add_new_blobs(conn, body_id, draft.blobs)
     else:
-        body_id = _share_body(conn, version)
-    envelope_id = _add_envelope(conn, draft, body_id)
+        body_id = share_body(conn, version)
+    envelope_id = add_envelope(conn, draft, body_id)
     stacks.replace(conn, home, found, draft.version, envelope_id)
     release(conn, found.envelope_id)
 
 
 def set_marks(
-    conn: sqlite3.Connection, version: records.Version, marks: bytes, before: bytes | None = None
+    conn: sqlite3.Connection,
+    version: records.Version,
+    marks: bytes,
+    before: bytes | None = None,
+    replicate_at_ms: int | None = None,
 ) -> None:
     """See the port."""
-    found = stacks.find(conn, stacks.home(conn, version.bucket), version.key, version.version_id)
+    home = stacks.home(conn, version.bucket)
+    found = stacks.find(conn, home, version.key, version.version_id)
     if found is None or found.version.generation != version.generation:
         raise errors.ObjectNotFound(version.bucket, version.key)
     changed = conn.execute(
@@ -141,6 +146,8 @@ def set_marks(
     )
     if not changed.rowcount:
         raise errors.MarksChanged(version.key)
+    if replicate_at_ms is not None:
+        queue(conn, home.bucket_id, version, replicate_at_ms)
 
 
 def delete_object(
@@ -156,8 +163,10 @@ def delete_object(
     guard(stacks.version_of(before))
     if home.versioning != records.ENABLED:
         marker = dataclasses.replace(marker, version_id=records.NULL_VERSION)
+    elif home.replicates:
+        queue(conn, home.bucket_id, marker, marker.modified_ms)
     gone = stacks.push(conn, home, marker, stacks.NO_ENVELOPE, before)
-    return _let_go(conn, home, gone, marker, watch), marker
+    return let_go(conn, home, gone, marker, watch), marker
 
 
 def delete_version(
@@ -225,7 +234,7 @@ def put_part(
         ),
     )
     if not blob.place:
-        _add_inline(conn, blob)
+        add_inline(conn, blob)
 
 
 def complete_upload(
@@ -251,8 +260,8 @@ def complete_upload(
             raise errors.InvalidPart(part.number, part.etag)
     before = stacks.newest(conn, home, upload.key)
     guard(stacks.version_of(before))
-    body_id = _add_body(conn, draft.body)
-    _add_blobs(conn, body_id, (there.pop(part.number) for part in parts))
+    body_id = add_body(conn, draft.body)
+    add_blobs(conn, body_id, (there.pop(part.number) for part in parts))
     _drop_parts(conn, upload_row, there)
     # What is left are the rows of parts whose blobs the body has taken over.
     conn.execute("DELETE FROM parts WHERE upload_row = ?", (upload_row,))
@@ -270,6 +279,17 @@ def abort_upload(conn: sqlite3.Connection, bucket: str, key: str, upload_id: str
 def forget(conn: sqlite3.Connection, blob_ids: Iterable[bytes]) -> None:
     """See the port."""
     conn.executemany("DELETE FROM doomed WHERE blob_id = ?", ((item,) for item in blob_ids))
+
+
+def queue(conn: sqlite3.Connection, bucket_id: int, version: records.Version, now_ms: int) -> None:
+    """Let a version be replicated; once more, if it waits already and has changed."""
+    conn.execute(
+        "INSERT INTO replications (bucket_id, key, version_id, made_ms, due_ms, attempts, done,"
+        " trouble, revision) VALUES (?, ?, ?, ?, ?, 0, '', '', 0)"
+        " ON CONFLICT (bucket_id, key, version_id) DO UPDATE SET due_ms = excluded.due_ms,"
+        " done = '', revision = revision + 1",
+        (bucket_id, version.key.encode(), version.version_id, now_ms, now_ms),
+    )
 
 
 def _home(conn: sqlite3.Connection, draft: records.Draft) -> stacks.Home:
@@ -290,15 +310,18 @@ def _make_current(
     before: stacks.Row | None,
     watch: watching.Watch,
 ) -> None:
-    envelope_id = _add_envelope(conn, draft, body_id)
+    envelope_id = add_envelope(conn, draft, body_id)
+    if draft.replicates:
+        queue(conn, home.bucket_id, draft.version, draft.version.modified_ms)
     # Let go last: the draft may share the body of the very version that it replaces.
     gone = stacks.push(conn, home, draft.version, envelope_id, before)
-    _let_go(conn, home, gone, draft.version, watch)
+    let_go(conn, home, gone, draft.version, watch)
     if home.rules.keep_ms and before is not None and before != gone:
         watch.hidden(home, before, draft.version)
 
 
-def _add_envelope(conn: sqlite3.Connection, draft: records.Draft, body_id: int) -> int:
+def add_envelope(conn: sqlite3.Connection, draft: records.Draft, body_id: int) -> int:
+    """Add a row for the envelope of a draft."""
     made = conn.execute(
         "INSERT INTO envelopes (body_id, envelope, marks, digest) VALUES (?, ?, ?, ?)",
         (body_id, draft.envelope, draft.marks, hashlib.sha256(draft.envelope).digest()),
@@ -322,10 +345,10 @@ def _delete(
 ) -> records.Version | None:
     if found is not None:
         stacks.remove(conn, home, found)
-    return _let_go(conn, home, found, None, watch)
+    return let_go(conn, home, found, None, watch)
 
 
-def _let_go(
+def let_go(
     conn: sqlite3.Connection,
     home: stacks.Home,
     row: stacks.Row | None,
@@ -345,13 +368,14 @@ def _let_go(
     return row.version
 
 
-def _add_body(conn: sqlite3.Connection, record: bytes) -> int:
+def add_body(conn: sqlite3.Connection, record: bytes) -> int:
+    """Add a body with one reference to it, and no blobs yet."""
     body_id = conn.execute("INSERT INTO bodies (refs, record) VALUES (1, ?)", (record,)).lastrowid
     assert body_id is not None, "an INSERT has a row id"
     return body_id
 
 
-def _share_body(conn: sqlite3.Connection, version: records.Version) -> int:
+def share_body(conn: sqlite3.Connection, version: records.Version) -> int:
     """Count one reference more to the body of a version that must still be there."""
     row = conn.execute(
         f"SELECT e.body_id FROM {stacks.LOCATED} v"
@@ -368,23 +392,26 @@ def _share_body(conn: sqlite3.Connection, version: records.Version) -> int:
     return body_id
 
 
-def _add_blobs(conn: sqlite3.Connection, body_id: int, blobs: Iterable[Collection[object]]) -> None:
+def add_blobs(conn: sqlite3.Connection, body_id: int, blobs: Iterable[Collection[object]]) -> None:
+    """Add rows for the blobs of a body, in order: id, size, place."""
     conn.executemany(
         "INSERT INTO blobs (body_id, ordinal, blob_id, size, place) VALUES (?, ?, ?, ?, ?)",
         ((body_id, ordinal, *blob) for ordinal, blob in enumerate(blobs)),
     )
 
 
-def _add_new_blobs(
+def add_new_blobs(
     conn: sqlite3.Connection, body_id: int, blobs: Collection[records.NewBlob]
 ) -> None:
-    _add_blobs(conn, body_id, ((blob.blob_id, blob.size, blob.place) for blob in blobs))
+    """Add rows for the blobs of a body, and what is inline."""
+    add_blobs(conn, body_id, ((blob.blob_id, blob.size, blob.place) for blob in blobs))
     for blob in blobs:
         if not blob.place:
-            _add_inline(conn, blob)
+            add_inline(conn, blob)
 
 
-def _add_inline(conn: sqlite3.Connection, blob: records.NewBlob) -> None:
+def add_inline(conn: sqlite3.Connection, blob: records.NewBlob) -> None:
+    """Keep the bytes of an inline blob."""
     conn.execute(
         "INSERT INTO inline_blobs (blob_id, data) VALUES (?, ?)", (blob.blob_id, blob.data)
     )
