@@ -421,3 +421,47 @@ def test_a_copy_carries_tags_only_for_whoever_may_read_and_set_them(shared, alic
     set_policy(shared, alice, copying, reading, setting)
     assert copied("tagged") == 200
     assert b"42" in shared.ask("GET", "/bucket/copy?tagging", who=alice).body
+
+
+# Uploads in parts
+
+
+def begin(store, who, key="film"):
+    answer = store.ask("POST", f"/bucket/{key}?uploads", who=who)
+    return f"/bucket/{key}?uploadId={answer.text('UploadId')}"
+
+
+WRITE = {"Action": "s3:PutObject"}
+
+
+def test_who_began_an_upload_sees_and_aborts_it_and_nobody_elses(shared, alice, bob):
+    set_policy(shared, alice, statement(**WRITE))
+    of_bob, of_alice, of_nobody = (begin(shared, who) for who in (bob, alice, None))
+    canonical = shared.run(shared.core.people.find(bob[0])).principal.user_id
+
+    listed = shared.ask("GET", of_bob, who=bob)
+    assert (listed.status, listed.text("Initiator", "ID")) == (200, canonical)
+    for upload in (of_alice, of_nobody, of_bob + "A"):
+        for method in ("GET", "DELETE"):
+            assert error(shared.ask(method, upload, who=bob)) == (403, "AccessDenied")
+    assert error(shared.ask("DELETE", of_nobody, who=None)) == (403, "AccessDenied")
+
+    assert shared.ask("DELETE", of_bob, who=bob).status == 204
+    for upload in (of_alice, of_nobody):
+        assert shared.ask("DELETE", upload, who=alice).status == 204
+
+
+def test_a_policy_denies_it_to_who_began_an_upload(shared, alice, bob):
+    denied = statement(Effect="Deny", Action="s3:AbortMultipartUpload")
+    set_policy(shared, alice, statement(**WRITE), denied)
+    upload = begin(shared, bob)
+
+    assert error(shared.ask("DELETE", upload, who=bob)) == (403, "AccessDenied")
+    assert shared.ask("GET", upload, who=bob).status == 200
+
+
+def test_an_upload_that_is_not_there_is_told_to_who_may_abort_it(shared, alice, bob):
+    set_policy(shared, alice, statement(**WRITE))
+
+    assert error(shared.ask("DELETE", "/bucket/k?uploadId=x", who=bob)) == (403, "AccessDenied")
+    assert error(shared.ask("DELETE", "/bucket/k?uploadId=x", who=alice)) == (404, "NoSuchUpload")

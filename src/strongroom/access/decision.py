@@ -268,6 +268,7 @@ def decide(
     *,
     context: Callable[[], wildcards.Context],
     found: ObjectFacts | None = None,
+    begun_by: str = "",
 ) -> policy.Verdict:
     """Say whether `principal` may do `action` in a bucket: ALLOWED, SILENT or DENIED.
 
@@ -280,6 +281,8 @@ def decide(
         rules: of the bucket.
         context: makes the condition keys; called only where a policy is judged.
         found: the object, where `Rules.needs_object` says so and there is one.
+        begun_by: canonical id of whose undertaking this is about; its own may be gone on with
+            and given up.
     """
     own_account = principal.user_id == rules.owner and not principal.is_anonymous
     is_member = principal.member is not None
@@ -306,6 +309,7 @@ def decide(
         principal.is_root
         or (own_account and not is_foreign)
         or by_policy is not policy.Verdict.SILENT
+        or (begun_by != "" and begun_by == principal.user_id and not principal.is_anonymous)
         or (rules.has_lists and _is_listed(principal, action, rules, found))
     )
     if named or (granted and by_identity is policy.Verdict.ALLOWED):

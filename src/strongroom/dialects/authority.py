@@ -153,6 +153,7 @@ class Authority:
             decision.arn_of(bucket.name, need.key),
             context=lambda: self._context(bucket, need),
             found=found,
+            begun_by=need.begun_by,
         )
         verdict = decide(rules=rules)
         if (

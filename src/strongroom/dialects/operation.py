@@ -65,6 +65,8 @@ class Need:
         keys: condition keys that the request's headers do not tell.
         makes: it concerns an object that the request makes, not one that is there;
             where access lists count, that object will be its maker's.
+        begun_by: canonical id of who began the upload that it concerns, who may see and
+            abort it; empty where that does not matter.
     """
 
     action: actions.Action
@@ -73,6 +75,7 @@ class Need:
     version_id: str | None = None
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     makes: bool = False
+    begun_by: str = ""
 
 
 class Judge(Protocol):

@@ -37,6 +37,7 @@ MAX_PART_BYTES = 5 * 1024**3
 _UPLOAD_ID_BYTES = 48
 _TAG: Final = "tag:"
 _ACL: Final = "acl:"
+_INITIATOR: Final = "initiator:"
 _FINGERPRINT: Final = "fingerprint:"
 _NOTE: Final = "note:"
 """Before the name of a tag or note, or alone, among the content headers of an upload's sealed draft.
@@ -131,6 +132,7 @@ class Multipart:
         key: str,
         *,
         owner: str,
+        initiator: str = "",
         customer: sources.CustomerKey | None,
         content: facets.Content,
         tags: dict[str, str],
@@ -143,7 +145,8 @@ class Multipart:
     ) -> records.Upload:
         """Open an upload. `checksum` None: parts may bring any checksum or none.
 
-        `wish` and `bucket_made_ms` are as for `Objects.put`.
+        `wish` and `bucket_made_ms` are as for `Objects.put`. `initiator` is who opens it,
+        if that is another than will own the object.
 
         Raises:
             BucketNotFound: there is no such bucket.
@@ -165,6 +168,7 @@ class Multipart:
                     **content.headers,
                     **{_TAG + name: tags[name] for name in tags},
                     **({_ACL: acl} if acl else {}),
+                    **({_INITIATOR: initiator} if initiator not in ("", owner) else {}),
                     **({_FINGERPRINT: locked.fingerprint.hex()} if locked.fingerprint else {}),
                     **({_NOTE + name: notes[name] for name in notes}),
                 },
@@ -369,6 +373,19 @@ class Multipart:
             version.etag, version.version_id, protection, checksums, upload.checksum_type
         )
 
+    async def initiator(self, bucket: str, key: str, upload_id: str) -> str:
+        """Return the canonical id of who opened an upload.
+
+        Raises:
+            UploadNotFound: the upload is not open.
+        """
+        return self.initiator_of(await self._catalog.upload(bucket, key, upload_id))
+
+    def initiator_of(self, upload: records.Upload) -> str:
+        """Return the canonical id of who opened an upload."""
+        content = self._encryption.open_escrow(upload).head.content
+        return content.get(_INITIATOR, upload.owner)
+
     async def abort(self, bucket: str, key: str, upload_id: str) -> None:
         """Close an upload and drop its parts.
 
@@ -454,7 +471,7 @@ def _make(named: Sequence[NamedPart], etag: str) -> bool:
 
 def _without_marks(content: Mapping[str, str]) -> tuple[dict[str, str], marks.Marks]:
     """Part what a draft's head holds into content headers and what will be marks."""
-    apart = (_TAG, _ACL, _FINGERPRINT, _NOTE)
+    apart = (_TAG, _ACL, _INITIATOR, _FINGERPRINT, _NOTE)
     headers = {name: value for name, value in content.items() if not name.startswith(apart)}
     tags, notes = (
         {name.removeprefix(kind): value for name, value in content.items() if name.startswith(kind)}

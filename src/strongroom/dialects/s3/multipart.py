@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from strongroom import errors
 from strongroom.access.actions import Action
 from strongroom.crypto import digests
-from strongroom.dialects.operation import Body, Call, Refused, Result, operation
+from strongroom.dialects.operation import Body, Call, Need, Needs, Refused, Result, operation
 from strongroom.dialects.s3 import acls, facets, lifecycle, locks, modes, objects, services, tags
 from strongroom.keyring import sources
 from strongroom.service import multipart
 from strongroom.service import objects as stored
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from strongroom.store import records
 
 _TYPES: Final = frozenset({stored.FULL_OBJECT, stored.COMPOSITE})
@@ -40,6 +43,7 @@ async def create_multipart_upload(call: Call) -> Result:
         call.place.name,
         params["Key"],
         owner=owner,
+        initiator=call.principal.user_id,
         customer=choice.customer,
         wish=choice.wish,
         content=facets.content(params),
@@ -96,8 +100,37 @@ async def upload_part(call: Call) -> Result:
     }
 
 
-@operation("ListParts", action=Action.LIST_MULTIPART_UPLOAD_PARTS)
+def _judged_with_the_upload(_params: Mapping[str, Any]) -> Sequence[Need]:
+    """Need nothing before: who began an upload may see and abort it, and that is not known yet."""
+    return ()
+
+
+async def _require(call: Call, action: Action) -> None:
+    """Return if a call may do this to its upload.
+
+    The bucket's owner may, and whoever began it; others need a policy. Source: S3 user
+    guide, "Multipart upload API and permissions".
+
+    Raises:
+        AccessDenied: it may not; also where there is no such upload, which is not told.
+    """
+    key = call.params["Key"]
+    if await call.judge.may(Need(action, key)):
+        return
+    try:
+        initiator = await services.of(call).multipart.initiator(
+            call.place.name, key, call.params["UploadId"]
+        )
+    except errors.UploadNotFound as error:
+        raise errors.AccessDenied from error
+    await call.judge.require(Need(action, key, begun_by=initiator))
+
+
+@operation(
+    "ListParts", action=Needs((Action.LIST_MULTIPART_UPLOAD_PARTS,), _judged_with_the_upload)
+)
 async def list_parts(call: Call) -> Result:
+    await _require(call, Action.LIST_MULTIPART_UPLOAD_PARTS)
     params = call.params
     limit = facets.page_size(params, "MaxParts", "max-parts", facets.MAX_PARTS_LISTED)
     after = params.get("PartNumberMarker", 0)
@@ -106,7 +139,8 @@ async def list_parts(call: Call) -> Result:
         call.place.name, params["Key"], params["UploadId"], after=after, limit=limit + 1
     )
     shown, more = rows[:limit], len(rows) > limit
-    owner = await services.of(call).owner(upload.owner)
+    initiator = services.of(call).multipart.initiator_of(upload)
+    people = await services.of(call).owners({upload.owner, initiator})
     reply: Result = {
         "Bucket": upload.bucket,
         "Key": upload.key,
@@ -125,8 +159,8 @@ async def list_parts(call: Call) -> Result:
             }
             for row in shown
         ],
-        "Initiator": owner,
-        "Owner": owner,
+        "Initiator": people[initiator],
+        "Owner": people[upload.owner],
         "StorageClass": "STANDARD",
         **lifecycle.abortion_reply(call, upload),
     }
@@ -210,8 +244,12 @@ def _announced(params: dict[str, Any]) -> dict[str, bytes]:
     }
 
 
-@operation("AbortMultipartUpload", action=Action.ABORT_MULTIPART_UPLOAD)
+@operation(
+    "AbortMultipartUpload",
+    action=Needs((Action.ABORT_MULTIPART_UPLOAD,), _judged_with_the_upload),
+)
 async def abort_multipart_upload(call: Call) -> Result:
+    await _require(call, Action.ABORT_MULTIPART_UPLOAD)
     params = call.params
     await services.of(call).multipart.abort(call.place.name, params["Key"], params["UploadId"])
     return {}
