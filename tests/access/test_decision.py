@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from strongroom.access import actions, decision, grants, identities, policy
+from strongroom.access import actions, decision, global_keys, grants, identities, policy
 from strongroom.access.actions import Action
 from strongroom.store import records
 
@@ -298,17 +298,21 @@ def test_accounts_have_twelve_digits_and_their_own():
     ("statements", "expected"),
     [
         ([("Allow", {})], True),
-        ([("Allow", {"Bool": {"aws:SecureTransport": "true"}})], False),
-        ([("Allow", {"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}})], False),
+        ([("Allow", {"Bool": {"aws:SecureTransport": "true"}})], True),
+        ([("Allow", {"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}})], True),
+        ([("Allow", {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}})], False),
+        ([("Allow", {"StringEquals": {"kms:ViaService": "s3"}})], False),
+        ([("Allow", {}), ("Deny", {"StringEquals": {"kms:ViaService": "s3"}})], False),
         ([("Allow", {"StringEquals": {"aws:username": "bob"}})], True),
         ([("Allow", {"StringEquals": {"aws:PrincipalTag/team": "a"}})], False),
-        ([("Allow", {}), ("Deny", {"Bool": {"aws:SecureTransport": "false"}})], False),
+        ([("Allow", {}), ("Deny", {"Bool": {"aws:SecureTransport": "false"}})], True),
+        ([("Allow", {}), ("Deny", {"Bool": {"aws:SecureTransport": "true"}})], False),
         ([("Allow", {}), ("Deny", {"StringEquals": {"aws:PrincipalTag/team": "a"}})], True),
         ([("Allow", {}), ("Deny", {"StringEquals": {"aws:username": "bob"}})], False),
         ([("Allow", {}), ("Deny", {"StringEquals": {"aws:username": "eve"}})], True),
     ],
 )
-def test_without_a_request_conditions_on_it_never_help_the_asker(statements, expected):
+def test_conditions_on_the_action_that_nobody_told_of_never_help_the_asker(statements, expected):
     document = {
         "Version": "2012-10-17",
         "Statement": [
@@ -320,6 +324,8 @@ def test_without_a_request_conditions_on_it_never_help_the_asker(statements, exp
     }
     allowed = identities.identity_policy(json.dumps(document))
     member = identities.Member("bob", "arn:aws:iam::1:user/bob", "AIDA", "", (allowed,))
-    permits = decision.own_policies(identities.Principal("a" * 64, "acme", member=member))
+    principal = identities.Principal("a" * 64, "acme", member=member)
+    keys = global_keys.of_request(principal, 0, secure=True, peer="192.0.2.7", user_agent=None)
+    permits = decision.own_policies(principal, lambda: keys)
 
     assert permits("kms:Decrypt", "arn:aws:kms:us-east-1:1:key/k") is expected

@@ -48,6 +48,25 @@ def new_key(kms, **options):
     return kms.create_key(**options)["KeyMetadata"]
 
 
+def test_temporary_credentials_are_taken(server, kms):
+    made = server.boto3_client("sts").get_session_token()["Credentials"]
+    session = {
+        "aws_access_key_id": made["AccessKeyId"],
+        "aws_secret_access_key": made["SecretAccessKey"],
+    }
+    key = new_key(kms)["KeyId"]
+
+    temporary = server.boto3_client(
+        "kms", config=ONE_TRY, aws_session_token=made["SessionToken"], **session
+    )
+    forged = server.boto3_client("kms", config=ONE_TRY, aws_session_token="x" * 40, **session)
+    blob = temporary.encrypt(KeyId=key, Plaintext=b"plain")["CiphertextBlob"]
+
+    assert kms.decrypt(CiphertextBlob=blob)["Plaintext"] == b"plain"
+    with refused("UnrecognizedClientException"):
+        forged.describe_key(KeyId=key)
+
+
 def test_a_key_is_described_as_it_was_made(kms):
     made = new_key(kms, Description="for the attic", Tags=[{"TagKey": "team", "TagValue": "ops"}])
 

@@ -5,6 +5,7 @@ brings the key; the algorithm, and nothing else of the triple, must be signed.
 """
 
 import base64
+import hashlib
 import hmac
 import json
 import time
@@ -488,6 +489,66 @@ def test_policies_are_told_how_a_request_was_signed(bucket):
         answer = use(bucket, "POST", "/alices", headers, f"{parts}--b--".encode())
         assert answer.status == (403 if version == "s3" else 204)
         owner.delete_object(Bucket="alices", Key="key")
+
+
+@pytest.fixture
+def session(bucket):
+    """Temporary credentials of root."""
+    made = bucket.query_client("sts", "rootaccess", "root-secret-for-tests").get_session_token()
+    found = made["Credentials"]
+    return found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"]
+
+
+def test_temporary_credentials_sign_urls_by_either_version(bucket, version, session):
+    access_key, secret_key, token = session
+    client = bucket.client(access_key, secret_key, token=token, signature_version=version)
+    named = {"Bucket": "bucket", "Key": "key"}
+
+    put = use(
+        bucket, "PUT", target_of(client.generate_presigned_url("put_object", named)), {}, b"x"
+    )
+    target = target_of(client.generate_presigned_url("get_object", named))
+
+    assert put.status == 200
+    assert use(bucket, "GET", target).body == b"x"
+    other = target.replace(quote(token, safe=""), quote(token[:-8] + "A" * 8, safe=""))
+    assert use(bucket, "GET", other).fault.code == "InvalidToken"
+
+
+def test_temporary_credentials_sign_headers_by_version_2(bucket, session):
+    request = AWSRequest(method="GET", url=f"https://{HOST}/bucket", headers={})
+    HmacV1Auth(Credentials(*session)).add_auth(request)
+
+    assert use(bucket, "GET", "/bucket", dict(request.headers.items())).status == 200
+
+
+def digest_in_url(secret_key, said):
+    """Return the target of a PUT by version 2 that says in the URL what its body is."""
+    expires = str(int(time.time()) + 600)
+    to_sign = f"PUT\n\n\n{expires}\nx-amz-content-sha256:{said}\n/bucket/key"
+    raw = hmac.digest(secret_key.encode(), to_sign.encode(), "sha1")
+    signed = quote(base64.b64encode(raw).decode(), safe="")
+    return (
+        f"/bucket/key?AWSAccessKeyId=rootaccess&Signature={signed}&Expires={expires}"
+        f"&x-amz-content-sha256={said}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "body", "code"),
+    [
+        (hashlib.sha256(b"body").hexdigest(), b"body", None),
+        (hashlib.sha256(b"body").hexdigest(), b"other", "XAmzContentSHA256Mismatch"),
+        ("UNSIGNED-PAYLOAD", b"body", None),
+        ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", b"body", "AccessDenied"),
+    ],
+)
+def test_what_a_url_of_version_2_says_of_the_body_is_checked(bucket, said, body, code):
+    target = digest_in_url("root-secret-for-tests", said)
+
+    answer = use(bucket, "PUT", target, {}, body)
+
+    assert answer.status == 200 if code is None else answer.fault.code == code
 
 
 def test_an_operator_can_block_version_2(make_store):

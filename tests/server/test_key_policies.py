@@ -6,12 +6,14 @@ import pytest
 
 from strongroom import errors
 from strongroom.access import identities
+from strongroom.dialects import authority
 from strongroom.dialects.kms import path, services
-from strongroom.dialects.s3 import modes
 from strongroom.keyring import key_access, kms
 from strongroom.server import key_service
+from strongroom.wire import message
 
 BOB = kms.Caller("bb" * 32, name="bob")
+NOW_MS = 1_800_000_000_000
 ARN = "arn:aws:kms:us-east-1:000000000000:key/x"
 VIA = "s3.us-east-1.amazonaws.com"
 ACCOUNT = identities.account_of(BOB.user_id)
@@ -150,7 +152,19 @@ def member(arn=ALICE, limits=None):
     return identities.Principal(BOB.user_id, "bob", member=found)
 
 
-@pytest.mark.parametrize("caller_of", [services.caller, modes.caller])
+def request(peer="192.0.2.7"):
+    return message.Request("POST", b"/", b"", [], None, secure=True, request_id="0", peer=peer)
+
+
+def by_s3(principal, peer="192.0.2.7"):
+    return authority.key_caller(principal, request(peer), NOW_MS, direct=False)
+
+
+def by_itself(principal, peer="192.0.2.7"):
+    return services.caller(principal, request(peer), NOW_MS)
+
+
+@pytest.mark.parametrize("caller_of", [by_itself, by_s3])
 def test_a_member_is_denied_by_name_and_allowed_as_one_of_the_account(caller_of):
     alice = caller_of(member())
     account = statement(principal={"CanonicalUser": BOB.user_id}, action="kms:*")
@@ -166,10 +180,10 @@ def test_a_member_is_denied_by_name_and_allowed_as_one_of_the_account(caller_of)
 
 
 def test_what_is_granted_to_an_accounts_owner_is_not_granted_to_its_members():
-    assert key_service.names_of(services.caller(member())).isdisjoint(key_service.names_of(BOB))
+    assert key_service.names_of(by_itself(member())).isdisjoint(key_service.names_of(BOB))
 
 
-@pytest.mark.parametrize("caller_of", [services.caller, modes.caller])
+@pytest.mark.parametrize("caller_of", [by_itself, by_s3])
 def test_sessions_of_one_role_are_told_apart_by_their_limits(caller_of):
     limits = ALLOW_ALL.replace('"*"', '"s3:*"', 1)
     plain, limited = caller_of(member()), caller_of(member(limits=limits))
@@ -179,7 +193,7 @@ def test_sessions_of_one_role_are_told_apart_by_their_limits(caller_of):
     assert plain.who != limited.who
 
 
-@pytest.mark.parametrize("caller_of", [services.caller, modes.caller])
+@pytest.mark.parametrize("caller_of", [by_itself, by_s3])
 def test_a_deny_of_the_callers_own_is_told_from_silence(caller_of):
     denied = ALLOW_ALL.replace("Allow", "Deny").replace('"*"', '"kms:Decrypt"', 1)
     alice = caller_of(member(limits=denied))
@@ -187,3 +201,46 @@ def test_a_deny_of_the_callers_own_is_told_from_silence(caller_of):
     assert alice.forbids("kms:Decrypt", ARN)
     assert not alice.forbids("kms:Encrypt", ARN)
     assert caller_of(identities.Principal(BOB.user_id, "bob")).forbids is None
+
+
+WITHIN = '{"IpAddress": {"aws:SourceIp": "192.0.2.0/24"}}'
+
+
+def under(effect, condition=WITHIN):
+    """A member who is allowed everything, and something more under a condition."""
+    allowed = json.loads(ALLOW_ALL)["Statement"]
+    more = {
+        "Effect": effect,
+        "Action": "kms:*",
+        "Resource": "*",
+        "Condition": json.loads(condition),
+    }
+    text = json.dumps({"Statement": [allowed, more] if effect == "Deny" else [more]})
+    found = identities.Member("alice", ALICE, "AIDAX", "", (identities.identity_policy(text),))
+    return identities.Principal(BOB.user_id, "bob", member=found)
+
+
+@pytest.mark.parametrize("caller_of", [by_itself, by_s3])
+def test_conditions_of_the_callers_own_policies_see_the_request(caller_of):
+    here, elsewhere = "192.0.2.7", "198.51.100.7"
+
+    assert caller_of(under("Deny"), here).forbids("kms:Decrypt", ARN)
+    assert not caller_of(under("Deny"), elsewhere).forbids("kms:Decrypt", ARN)
+    assert caller_of(under("Allow"), here).permits("kms:Decrypt", ARN)
+    assert not caller_of(under("Allow"), elsewhere).permits("kms:Decrypt", ARN)
+
+
+@pytest.mark.parametrize("caller_of", [by_itself, by_s3])
+def test_a_condition_on_the_action_itself_denies_and_does_not_allow(caller_of):
+    condition = '{"StringEquals": {"kms:ViaService": "s3.us-east-1.amazonaws.com"}}'
+
+    assert caller_of(under("Deny", condition)).forbids("kms:Decrypt", ARN)
+    assert not caller_of(under("Allow", condition)).permits("kms:Decrypt", ARN)
+
+
+def test_requests_from_elsewhere_are_told_apart_where_a_policy_asks_for_that():
+    one, other = "192.0.2.7", "198.51.100.7"
+
+    assert by_s3(member(), one).who == by_s3(member(), other).who
+    assert by_s3(under("Deny"), one).who == by_s3(under("Deny"), one).who
+    assert by_s3(under("Deny"), one).who != by_s3(under("Deny"), other).who

@@ -219,26 +219,50 @@ def may_without_bucket(
     return not principal.is_anonymous and action in actions.NEEDS_NO_BUCKET
 
 
-def own_policies(principal: identities.Principal) -> Callable[[str, str], bool] | None:
+def own_policies(
+    principal: identities.Principal, keys: Callable[[], wildcards.Context]
+) -> Callable[[str, str], bool] | None:
     """Return what tells whether the asker's own policies allow an action on a resource.
 
-    None for an account's owner, who needs none. It knows who asks, and nothing of the request:
-    allows under conditions on that do not count, denies under such conditions do.
+    None for an account's owner, who needs none. It knows the keys that every service knows, and
+    nothing of the action: allows under conditions on that do not count, denies under such do.
+
+    Args:
+        principal: who asks.
+        keys: makes the condition keys of `global_keys.of_request`.
     """
     if principal.member is None:
         return None
-    keys = global_keys.of_principal(principal)
 
     def permits(action: str, resource: str) -> bool:
-        verdict = _by_identity(principal, action, resource, lambda: keys, _is_of_request)
+        verdict = _by_identity(principal, action, resource, keys, _is_of_action)
         return verdict is policy.Verdict.ALLOWED
 
     return permits
 
 
-def _is_of_request(key: str) -> bool:
-    """Whether a condition key is about something else than who asks."""
-    return not key.startswith(global_keys.OF_ASKERS)
+def own_denials(
+    principal: identities.Principal, keys: Callable[[], wildcards.Context]
+) -> Callable[[str, str], bool] | None:
+    """Return what tells whether the asker's own policies, or a session's limits, deny something.
+
+    Arguments and knowledge as of `own_policies`; silence denies nothing here.
+    """
+    member = principal.member
+    if member is None:
+        return None
+    judged_by = member.policies if member.session is None else (*member.policies, member.session)
+
+    def forbids(action: str, resource: str) -> bool:
+        asked = policy.Asked(principal.asker, action, resource, keys(), _is_of_action)
+        return policy.judge(judged_by, asked) is policy.Verdict.DENIED
+
+    return forbids
+
+
+def _is_of_action(key: str) -> bool:
+    """Whether a condition key is about something else than who asks, when and from where."""
+    return not key.startswith(global_keys.OF_REQUESTS)
 
 
 def _by_identity(

@@ -23,6 +23,17 @@ OF_ASKERS: Final = (
 )
 """How the keys begin that `of_principal` knows completely: one that it leaves out is absent."""
 
+OF_REQUESTS: Final = (
+    *OF_ASKERS,
+    "aws:currenttime",
+    "aws:epochtime",
+    "aws:securetransport",
+    "aws:sourceip",
+    "aws:useragent",
+    "aws:viaawsservice",
+)
+"""How those begin that `of_request` knows completely."""
+
 
 def of_request(
     principal: identities.Principal, now_ms: int, *, secure: bool, peer: str, user_agent: str | None

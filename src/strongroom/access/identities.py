@@ -122,15 +122,6 @@ class Principal:
         own = {self.member.arn, self.member.unique_id, self.member.role_arn} - {""}
         return policy.Asker(frozenset(own), owner.account_names)
 
-    def forbids(self, action: str, resource: str) -> bool:
-        """Whether the asker's own policies, or a session's limits, deny this in so many words."""
-        if self.member is None:
-            return False
-        asked = policy.Asked(self.asker, action, resource, {})
-        own = self.member.policies
-        limits = () if self.member.session is None else (self.member.session,)
-        return policy.judge((*own, *limits), asked) is policy.Verdict.DENIED
-
 
 @dataclass(frozen=True, slots=True)
 class _Owner:

@@ -7,7 +7,7 @@ import functools
 from typing import TYPE_CHECKING
 
 from strongroom import errors
-from strongroom.access import actions, decision, grants, identities, policy
+from strongroom.access import actions, decision, global_keys, grants, identities, policy
 from strongroom.access.actions import Action
 from strongroom.dialects.operation import Need
 from strongroom.keyring import kms
@@ -18,21 +18,39 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from strongroom.service import objects
+    from strongroom.wire import message
 
     Find = Callable[[str], Awaitable[records.Bucket]]
     Look = Callable[[str, str, str | None], Awaitable[objects.Marked]]
 
+_FROM_WHERE = frozenset({"aws:securetransport", "aws:sourceip", "aws:useragent"})
 _READS = frozenset({Action.GET_OBJECT, Action.GET_OBJECT_ATTRIBUTES})
 
 
-def key_caller(principal: identities.Principal, *, direct: bool) -> kms.Caller:
+def key_caller(
+    principal: identities.Principal, request: message.Request | None, now_ms: int, *, direct: bool
+) -> kms.Caller:
     """Return a principal as the KMS knows callers.
 
     Args:
         principal: who asks.
+        request: with which; None where the store acts for an account's owner by itself.
+        now_ms: the time.
         direct: it asks the KMS itself; else S3 asks in its name.
     """
     member, asker = principal.member, principal.asker
+
+    def keys() -> global_keys.Keys:
+        assert request is not None, "only owners have no request, and no policies that ask of it"
+        agent = request.header(b"user-agent")
+        return global_keys.of_request(
+            principal,
+            now_ms,
+            secure=request.secure,
+            peer=request.peer,
+            user_agent=None if agent is None else agent.decode("latin-1"),
+        )
+
     return kms.Caller(
         # Nobody in particular has no key, whatever a policy says. Source: S3 refuses unsigned
         # requests for objects under KMS keys.
@@ -43,10 +61,23 @@ def key_caller(principal: identities.Principal, *, direct: bool) -> kms.Caller:
         member="" if member is None else member.arn,
         names=asker.names,
         account_names=asker.account_names,
-        limits=None if member is None else member.session,
-        forbids=None if member is None else principal.forbids,
-        permits=decision.own_policies(principal),
+        limits=None if member is None else (member.session, _seen(member, keys)),
+        forbids=decision.own_denials(principal, keys),
+        permits=decision.own_policies(principal, keys),
     )
+
+
+def _seen(member: identities.Member, keys: Callable[[], global_keys.Keys]) -> tuple[object, ...]:
+    """Return what a member's policies ask of the request, besides when it came.
+
+    Requests that differ in it may be permitted different things.
+    """
+    judged_by = member.policies if member.session is None else (*member.policies, member.session)
+    asked = {key for document in judged_by for key in document.keys} & _FROM_WHERE
+    if not asked:
+        return ()
+    found = keys()
+    return tuple((key, found.get(key)) for key in sorted(asked))
 
 
 class Authority:

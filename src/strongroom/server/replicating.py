@@ -181,7 +181,8 @@ def assemble(
 
 async def caller_of(people: identities.Identities, owner: str) -> kms.Caller:
     """Return the owner of a bucket as the KMS knows callers."""
-    return authority.key_caller(await replication.principal_of(people, owner), direct=False)
+    principal = await replication.principal_of(people, owner)
+    return authority.key_caller(principal, None, 0, direct=False)
 
 
 def tell(reporter: observe.Reporter, task: queue.Task, error: Exception) -> None:

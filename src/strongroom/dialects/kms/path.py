@@ -44,6 +44,10 @@ class Dialect(Protocol):
         """Return who sent it, and the access key that signed."""
         ...
 
+    def now_ms(self) -> int:
+        """Return the time."""
+        ...
+
     def bind(self, name: str, request: message.Request, body: bytes) -> dict[str, Any]:
         """Return the operation's params."""
         ...
@@ -96,7 +100,7 @@ class Path:
             handler = dialect.handlers.get(name, _not_served)
             params = dialect.bind(name, request, body)
             outcome.kms_key = str(params.get("KeyId", ""))
-            caller = services.caller(principal)
+            caller = services.caller(principal, request, dialect.now_ms())
             check_keyless(name, caller)
             result = await handler(services.Call(params, caller, self._services))
             made = result.get("KeyMetadata") or result

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from strongroom.access import identities
     from strongroom.keyring import kms, kms_keys, kms_pairs
+    from strongroom.wire import message
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,6 @@ def collect(*modules: ModuleType) -> Mapping[str, Handler]:
     return {name: declared.handler for name, declared in found.items()}
 
 
-def caller(principal: identities.Principal) -> kms.Caller:
-    """Return a principal as the KMS knows callers."""
-    return authority.key_caller(principal, direct=True)
+def caller(principal: identities.Principal, request: message.Request, now_ms: int) -> kms.Caller:
+    """Return who sent a request as the KMS knows callers."""
+    return authority.key_caller(principal, request, now_ms, direct=True)

@@ -61,7 +61,7 @@ def _source(call: Call) -> copying.Source:
         key,
         facets.customer_key(params, prefix="CopySource", writing=False),
         facets.copy_conditions(params, call.now_ms),
-        modes.caller(call.principal),
+        modes.caller(call),
         version_id,
     )
 

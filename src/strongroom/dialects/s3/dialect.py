@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 import secrets
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -167,7 +168,7 @@ class S3:
     async def _authenticate_version_2(
         self, claim: signature_v2.Claim, request: message.Request
     ) -> Proof:
-        identity = await self._identity(claim.access_key)
+        identity = await self._identity(claim.access_key, claim.session_token)
         signed = signature_v2.verify(
             claim, request, identity.secret_key, now=self._now(), domains=self._domains
         )
@@ -440,6 +441,7 @@ class _Framed:
         }
 
 
+_SHA256 = re.compile(rb"[0-9a-f]{64}")
 _Kind = signature.Payload
 _STREAMING = frozenset({_Kind.STREAMING, _Kind.STREAMING_TRAILER, _Kind.UNSIGNED_TRAILER})
 _SIGNED_CHUNKS = frozenset({_Kind.STREAMING, _Kind.STREAMING_TRAILER})
@@ -449,12 +451,15 @@ _TRAILING = frozenset({_Kind.STREAMING_TRAILER, _Kind.UNSIGNED_TRAILER})
 def _payload_kind(request: message.Request, proof: Proof) -> tuple[signature.Payload, bytes | None]:
     """Return how the body is framed, and its SHA-256 if the signature covers that."""
     if proof.verified is None:
-        said = request.header(b"x-amz-content-sha256") or b""
+        # Signed by version 2 or by nobody.
+        said = signature_v2.said_of_body(request, in_url=bool(proof.access_key))
         if said == _Kind.UNSIGNED_TRAILER.value.encode():
             return _Kind.UNSIGNED_TRAILER, None
         if said.startswith(b"STREAMING-"):
             # Signed chunks, and nobody whose signature it could be.
             raise Refused("AccessDenied")
+        if _SHA256.fullmatch(said):
+            return _Kind.HASH, bytes.fromhex(said.decode())
         return _Kind.UNSIGNED, None
     return proof.verified.payload, proof.verified.body_sha256
 

@@ -24,7 +24,6 @@ from strongroom.store import guarding
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from strongroom.access import identities
     from strongroom.dialects.operation import Call
 
 DOCUMENT: Final = "encryption"
@@ -127,7 +126,7 @@ def choose(call: Call) -> Choice:
     return Choice(
         wish=kms_sources.Wish(
             key=key or kms_sources.DEFAULT_KEY,
-            caller=caller(call.principal),
+            caller=caller(call),
             context=_context(context),
             bucket_key=params.get("BucketKeyEnabled", standing.bucket_key),
             dual=algorithm == DUAL,
@@ -162,9 +161,9 @@ def part_key(call: Call) -> sources.CustomerKey | None:
     return customer
 
 
-def caller(principal: identities.Principal) -> kms.Caller:
+def caller(call: Call) -> kms.Caller:
     """Return a principal as the KMS knows it."""
-    return authority.key_caller(principal, direct=False)
+    return authority.key_caller(call.principal, call.request, call.now_ms, direct=False)
 
 
 def reply(protection: sources.Protection, params: Mapping[str, Any]) -> Result:

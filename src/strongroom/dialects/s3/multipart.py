@@ -91,7 +91,7 @@ async def upload_part(call: Call) -> Result:
         number,
         call.incoming,
         customer=customer,
-        caller=modes.caller(call.principal),
+        caller=modes.caller(call),
     )
     return {
         "ETag": facets.quoted(stored_part.part.etag),
@@ -196,7 +196,7 @@ async def complete_multipart_upload(call: Call) -> Result:
         params["UploadId"],
         [_named(part) for part in parts],
         customer=customer,
-        caller=modes.caller(call.principal),
+        caller=modes.caller(call),
         announced=_announced(params),
         announced_type=kind,
         announced_size=params.get("MpuObjectSize"),

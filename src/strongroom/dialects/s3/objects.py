@@ -159,7 +159,7 @@ async def get_object(call: Call) -> Result:
         params["Key"],
         facets.version_id(params),
         customer=facets.customer_key(params, writing=False),
-        caller=modes.caller(call.principal),
+        caller=modes.caller(call),
         extent=extent,
         when=facets.read_conditions(params),
     )
@@ -182,7 +182,7 @@ async def head_object(call: Call) -> Result:
         params["Key"],
         facets.version_id(params),
         customer=customer,
-        caller=modes.caller(call.principal),
+        caller=modes.caller(call),
         extent=extent,
         when=facets.read_conditions(params),
     )
@@ -222,7 +222,7 @@ async def get_object_attributes(call: Call) -> Result:
         call.place.name,
         params["Key"],
         facets.customer_key(params, writing=False),
-        modes.caller(call.principal),
+        modes.caller(call),
         facets.version_id(params),
     )
     version, head = found.version, found.head

@@ -230,7 +230,7 @@ async def put_replica(call: Call) -> Result:
     if manifest.version.mode in sources.KMS_MODES:
         wish = kms_sources.Wish(
             key=replica_key or kms_sources.DEFAULT_KEY,
-            caller=modes.caller(call.principal),
+            caller=modes.caller(call),
             context={},
             dual=manifest.version.mode == sources.DUAL_MODE,
         )

@@ -120,6 +120,21 @@ def claim(request: message.Request) -> Claim | None:
     return Claim(found["AWSAccessKeyId"], found["Signature"], found["Expires"], session_token)
 
 
+def said_of_body(request: message.Request, *, in_url: bool) -> bytes:
+    """Return what a request says of its body's digest or framing; empty if it says nothing.
+
+    Args:
+        request: as it arrived.
+        in_url: whether what is a header may stand in the URL, as version 2 signs both.
+    """
+    said = request.header(b"x-amz-content-sha256")
+    if said is None and in_url:
+        for raw_name, raw_value in canonical.split(request.raw_query):
+            if canonical.decode(raw_name).lower() == b"x-amz-content-sha256":
+                said = canonical.decode(raw_value)
+    return (said or b"").strip()
+
+
 def _header_claim(header: str, session_token: str | None) -> Claim:
     access_key, colon, provided = header.partition(" ")[2].strip().partition(":")
     if not access_key or not colon or not provided:

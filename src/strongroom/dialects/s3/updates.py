@@ -46,7 +46,7 @@ async def update_object_encryption(call: Call) -> Result:
     arn = wanted["KMSKeyArn"]
     if _ARN.fullmatch(arn) is None:
         raise Refused("InvalidRequest", _BAD_KEY)
-    caller = modes.caller(call.principal)
+    caller = modes.caller(call)
     try:
         await services.of(call).rewrapping.rewrap(
             call.place.name,

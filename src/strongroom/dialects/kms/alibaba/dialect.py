@@ -68,6 +68,10 @@ class Alibaba:
         self._nonces.spend(access_key, params["SignatureNonce"], now)
         return identity.principal, access_key
 
+    def now_ms(self) -> int:
+        """See the protocol."""
+        return self._clock_ms()
+
     def bind(self, _name: str, request: message.Request, body: bytes) -> dict[str, Any]:
         """See the protocol; every handler reads its own parameters, as bytes."""
         return dict(signature.parameters(request, body))

@@ -49,9 +49,9 @@ class Aws:
     ) -> tuple[identities.Principal, str]:
         """See the protocol."""
         claim = signature.claim(request)
-        if request.header(b"x-amz-security-token") is not None:
-            raise Refused("UnrecognizedClientException")
-        identity = await self._people.find(claim.access_key)
+        sent = request.header(b"x-amz-security-token")
+        token = None if sent is None else sent.decode("latin-1")
+        identity = await self._people.find(claim.access_key, token, now_ms=self._clock_ms())
         if identity is None:
             raise Refused("UnrecognizedClientException")
         signature.verify(
@@ -63,6 +63,10 @@ class Aws:
             region=self._region,
         )
         return identity.principal, claim.access_key
+
+    def now_ms(self) -> int:
+        """See the protocol."""
+        return self._clock_ms()
 
     def bind(self, name: str, _request: message.Request, body: bytes) -> dict[str, Any]:
         """See the protocol."""

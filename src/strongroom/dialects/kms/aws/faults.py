@@ -30,6 +30,7 @@ FAULTS: Final[dict[str, tuple[int, str]]] = {
         400,
         "The request signature does not conform to AWS standards.",
     ),
+    "ExpiredTokenException": (400, "The security token included in the request is expired"),
     "IncorrectKeyException": (
         400,
         "The key ID in the request does not identify a CMK that can perform this operation.",
@@ -94,6 +95,8 @@ def _invalid_grant(error: Any) -> Refused:
 
 DOMAIN: Final[dict[type[errors.StrongroomError], Callable[[Any], Refused]]] = {
     errors.AccessDenied: lambda _: Refused("AccessDeniedException"),
+    errors.TokenInvalid: lambda _: Refused("UnrecognizedClientException"),
+    errors.TokenExpired: lambda _: Refused("ExpiredTokenException"),
     errors.KmsKeyNotFound: _said("NotFoundException"),
     errors.KmsKeyDisabled: _said("DisabledException"),
     errors.KmsKeyPendingDeletion: _said("KMSInvalidStateException"),
