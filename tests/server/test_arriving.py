@@ -71,18 +71,26 @@ def test_two_pieces_are_never_asked_for_at_once_and_none_behind_the_last():
 
 
 CHUNKED = [(b"transfer-encoding", b"chunked")]
-VOUCHED = [*CHUNKED, (b"x-amz-trailer", b"x-amz-checksum-crc32")]
+TRAILER = (b"x-amz-trailer", b"x-amz-checksum-crc32")
+FRAMED = (b"x-amz-content-sha256", b"STREAMING-UNSIGNED-PAYLOAD-TRAILER")
+VOUCHED = [*CHUNKED, TRAILER, FRAMED]
 
 
 @pytest.mark.parametrize(
     ("headers", "most"),
     [
         (CHUNKED, 1),
-        ([*CHUNKED, (b"x-amz-trailer", b"x-another")], 1),
-        ([*LENGTH, (b"x-amz-trailer", b"x-amz-checksum-crc32")], 1),
+        ([*CHUNKED, FRAMED, (b"x-amz-trailer", b"x-another")], 1),
+        ([*CHUNKED, TRAILER], 1),
+        ([*CHUNKED, TRAILER, (b"x-amz-content-sha256", b"UNSIGNED-PAYLOAD")], 1),
+        ([*CHUNKED, FRAMED], 1),
+        ([*LENGTH, TRAILER, FRAMED], 1),
         (VOUCHED, arriving.AHEAD),
     ],
-    ids=["chunked", "another trailer", "length", "vouched for"],
+    ids=[
+        *("chunked", "another trailer", "trailer only", "no framing", "framing only", "length"),
+        "vouched for",
+    ],
 )
 def test_several_pieces_are_asked_for_only_where_a_checksum_follows(headers, most):
     bodies = [b"abc", b"def", b""]

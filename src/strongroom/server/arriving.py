@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import re
 from typing import TYPE_CHECKING, Any
 
 from strongroom import errors
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
 
 AHEAD = 6
 """Events asked for at once where a checksum follows the body; each may hold a chunk of HTTP."""
-_VOUCHED = b"x-amz-checksum-"
-"""How the value of `x-amz-trailer` begins; the dialect refuses a body whose trailer is not met."""
+_TRAILER = re.compile(rb"x-amz-checksum-[a-z0-9]+")
+_FRAMING = re.compile(rb"STREAMING-[A-Z0-9-]+-TRAILER")
+"""Values of `x-amz-trailer` and `x-amz-content-sha256` that announce a checksum behind the body:
+the dialect then refuses a body that does not have it."""
 
 
 class Arriving:
@@ -85,7 +88,7 @@ class Arriving:
         self.begun = False
         self.expects = False
         self.rest: int | None = 0
-        chunked = False
+        chunked = announced = framed = False
         for name, value in headers:
             if name == b"content-length":
                 # hyper has refused what is no number, and lengths that differ.
@@ -94,13 +97,14 @@ class Arriving:
                 chunked = True
             elif name == b"expect":
                 self.expects = True
-            elif name == b"x-amz-trailer" and value.startswith(_VOUCHED):
-                self._ahead = AHEAD
+            elif name == b"x-amz-trailer":
+                announced = _TRAILER.fullmatch(value) is not None
+            elif name == b"x-amz-content-sha256":
+                framed = _FRAMING.fullmatch(value) is not None
         if chunked:
             self.rest = None
-        else:
-            # With a length, pieces are as large as the HTTP server's buffer.
-            self._ahead = 1
+            # With a length, pieces are as large as the HTTP server's buffer, and few.
+            self._ahead = AHEAD if announced and framed else 1
         self.finished = self.rest == 0
 
     @property
