@@ -73,6 +73,7 @@ drill: $(VENV)/test.stamp ## a thief with valid credentials and a key of his own
 load: $(VENV)/test.stamp ## idle, slow and busy clients at once; 5 GiB; a million keys; keys left in memory
 	$(ORDEAL).crowd $(ARGS)
 	$(ORDEAL).huge
+	$(ORDEAL).overload
 	$(ORDEAL).million
 	$(ORDEAL).memory
 

@@ -107,7 +107,7 @@ class Crowd:
         for thread in slow:
             thread.join()
         self.summary.heads_left = SLOW - len(self.summary.heads_cut_s)
-        self.summary.peak_mib = _peak_mib(self._server.process.pid)
+        self.summary.peak_mib = serving.peak_mib(self._server.process.pid)
         return self.summary
 
     def _busy(self):
@@ -184,13 +184,6 @@ class Crowd:
     def _head_of(self, method, key, length=0):
         with contextlib.closing(Client(self._server, BUCKET)) as client:
             return client.head_of(method, key, customer_headers(KEY), length)
-
-
-def _peak_mib(pid):
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
 
 
 def main(arguments=None):

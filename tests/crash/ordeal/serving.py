@@ -2,6 +2,7 @@
 
 import secrets
 import sys
+from pathlib import Path
 
 from strongroom.testing import Strongroom
 
@@ -34,3 +35,11 @@ class Servers:
         )
         server.access_key, server.secret_key = self._access_key, self._secret_key
         return server
+
+
+def peak_mib(pid):
+    """Return the most memory that a process ever had resident, in MiB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
