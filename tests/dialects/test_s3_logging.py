@@ -350,7 +350,7 @@ def recording(store, clock):
             assert bucket.name == "bucket"
             lines.append(line)
 
-    def ask(send):
+    def ask(send, keep=lambda _lines: None):
         outcomes.clear()
         lines.clear()
         send()
@@ -361,9 +361,10 @@ def recording(store, clock):
                 store.run(recorder.note(request, outcome))
                 if hasattr(reporter, "ended"):
                     reporter.ended(reporter.exchange(outcome.response.status, 5), 0.020)
+        keep(lines)
         if not lines:
             return None
-        fields = re.findall(r'\[[^]]*\]|"[^"]*"|[^ ]+', lines[-1])
+        fields = re.findall(r'\[[^]]*\]|"[^"]*"|[^ ]+', lines[-1].partition("\n")[0])
         assert len(fields) == 26
         return fields
 
@@ -503,3 +504,28 @@ def test_a_record_tells_whether_an_access_list_was_needed(make_store, clock):
     permitted = recorded(get)
 
     assert (own[25], listed[25], permitted[25]) == ("-", "Yes", "-")
+
+
+def test_keys_that_are_deleted_together_have_a_record_each(s3, recorded):
+    s3.put_bucket_versioning(Bucket="bucket", VersioningConfiguration={"Status": "Enabled"})
+    for name in ("a", "b c"):
+        s3.put_object(Bucket="bucket", Key=name, Body=b"")
+    wanted = [{"Key": "a"}, {"Key": "b c"}, {"Key": "d", "VersionId": "x"}]
+    lines = []
+
+    def delete():
+        s3.delete_objects(Bucket="bucket", Delete={"Objects": wanted, "Quiet": True})
+
+    recorded(delete, lines.extend)
+
+    (text,) = lines
+    whole, *entries = (re.findall(r'\[[^]]*\]|"[^"]*"|[^ ]+', line) for line in text.split("\n"))
+    assert whole[6:8] == ["REST.POST.MULTI_OBJECT_DELETE", "-"]
+    assert {len(fields) for fields in (whole, *entries)} == {26}
+    assert [fields[6:11] for fields in entries] == [
+        ["BATCH.DELETE.OBJECT", "a", "-", "204", "-"],
+        ["BATCH.DELETE.OBJECT", "b%20c", "-", "204", "-"],
+        ["BATCH.DELETE.OBJECT", "d", "-", "404", "NoSuchVersion"],
+    ]
+    assert {fields[5] for fields in entries} == {whole[5]}
+    assert entries[0][17] not in ("-", entries[1][17])

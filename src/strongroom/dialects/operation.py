@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from strongroom.service import transfer
     from strongroom.store import records
     from strongroom.wire import message
+
+ENTRIES: Final = "@entries"
+"""In a result, what became of each thing that the request names; for an access log alone."""
 
 Result = dict[str, Any]
 """Members of the operation's output shape; `binding.STATUS` overrides the status.

@@ -58,6 +58,7 @@ class Outcome:
 
     `place` and `principal` are there as soon as they are known: the bucket, and who asks.
     `needed_list` tells that an access list allowed it and nothing else, where a log is kept.
+    `entries` tells what became of each key that a request names in its body.
     `gone` is set where the client hung up in the middle of its body: there is
     nobody to answer, and `response` means nothing.
 
@@ -74,6 +75,7 @@ class Outcome:
     place: records.Bucket | None = None
     principal: identities.Principal | None = None
     needed_list: bool = False
+    entries: Sequence[Mapping[str, Any]] = ()
     gone: errors.ClientGone | None = None
     cause: Exception | None = None
     request: message.Request | None = field(default=None, repr=False)
@@ -275,6 +277,7 @@ class Pipeline:
             now_ms=self._clock_ms(),
         )
         result = await _handled(declared, call, judge)
+        outcome.entries = result.pop(operation.ENTRIES, ())
         try:
             return self._dialect.reply(request, routed, result)
         except BaseException:

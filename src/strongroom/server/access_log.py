@@ -71,6 +71,7 @@ class Recorder:
                 outcome.response.headers,
                 told,
                 self._clock_ms(),
+                outcome.entries,
             )
             self._logs.add(bucket, line)
 

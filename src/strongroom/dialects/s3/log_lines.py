@@ -15,7 +15,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote_to_bytes
 
+from strongroom.dialects.s3 import faults
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from strongroom.access import identities
     from strongroom.store import records
     from strongroom.wire import message
@@ -95,8 +99,9 @@ def write(
     headers: message.Headers,
     told: Told,
     now_ms: int,
+    entries: Sequence[Mapping[str, str]] = (),
 ) -> str:
-    """Return the record of a request.
+    """Return the record of a request, and one line more for each key that it deleted.
 
     Args:
         bucket: that the request names.
@@ -105,17 +110,30 @@ def write(
         headers: of the answer.
         told: what became of it.
         now_ms: the time.
+        entries: what became of the keys of a DeleteObjects, as its answer says it.
     """
     answered = dict(headers)
     version, auth = _signature(request)
     moment = datetime.fromtimestamp(now_ms / 1000, UTC)
-    fields = (
+    who = (
         bucket.owner,
         bucket.name,
         f"[{moment:%d}/{_MONTHS[moment.month - 1]}/{moment:%Y:%H:%M:%S} +0000]",
         _field(request.peer.encode()),
         _requester(principal),
         request.request_id,
+    )
+    how = (
+        _field(answered.get(b"x-amz-id-2", b"")),
+        version,
+        "-",
+        auth,
+        _field(request.header(b"host") or b""),
+        "-",
+        "-",
+    )
+    whole = (
+        *who,
         operation(told.operation, request.method),
         quote(told.key, safe="/~") or "-",
         f'"{request.method} {_target(request)} HTTP/1.1"',
@@ -128,16 +146,31 @@ def write(
         _quoted(request.header(b"referer")),
         _quoted(request.header(b"user-agent")),
         _version(request, answered),
-        _field(answered.get(b"x-amz-id-2", b"")),
-        version,
-        "-",
-        auth,
-        _field(request.header(b"host") or b""),
-        "-",
-        "-",
+        *how,
         "Yes" if told.needed_list else "-",
     )
-    return " ".join(fields)
+    return "\n".join(" ".join(each) for each in (whole, *(_deletion(who, e, how) for e in entries)))
+
+
+def _deletion(
+    who: tuple[str, ...], entry: Mapping[str, str], how: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return the fields of one key that a request deleted with others, or could not."""
+    code = entry.get("Code")
+    return (
+        *who,
+        "BATCH.DELETE.OBJECT",
+        quote(entry["Key"], safe="/~"),
+        "-",
+        "204" if code is None else str(faults.FAULTS[code][0]),
+        code or "-",
+        *("-", "-", "-", "-", "-", "-"),
+        _field(
+            (entry.get("VersionId") or entry.get("DeleteMarkerVersionId") or "").encode("utf-8")
+        ),
+        *how,
+        "-",
+    )
 
 
 _MONTHS: Final = (

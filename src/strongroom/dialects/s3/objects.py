@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from strongroom import errors
 from strongroom.access.actions import Action
-from strongroom.dialects.operation import Body, Call, Need, Needs, Refused, Result, operation
+from strongroom.dialects.operation import (
+    ENTRIES,
+    Body,
+    Call,
+    Need,
+    Needs,
+    Refused,
+    Result,
+    operation,
+)
 from strongroom.dialects.s3 import (
     acls,
     corrections,
@@ -350,4 +359,5 @@ async def delete_objects(call: Call) -> Result:
     return {
         "Deleted": [] if wanted.get("Quiet") else deleted,
         "Errors": [result for result in results if "Code" in result],
+        ENTRIES: results,
     }
