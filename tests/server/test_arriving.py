@@ -106,6 +106,20 @@ def test_several_pieces_are_asked_for_only_where_a_checksum_follows(headers, mos
     assert asked.most == most
 
 
+def test_large_pieces_are_asked_for_one_by_one_also_where_a_checksum_follows():
+    large = bytes(arriving.SMALL_BYTES + 1)
+    asked = Asked(*[piece(large)] * 5, piece(b"", more=False))
+
+    async def main():
+        body = arrive(asked, VOUCHED)
+        found = [len(part) async for part in body]
+        body.close()
+        return found
+
+    assert asyncio.run(main()) == [len(large)] * 5
+    assert asked.most == 1
+
+
 def test_a_body_that_is_cut_off_stays_no_body_whatever_else_was_asked_for():
     asked = Asked(piece(b"abc"), {"type": "http.disconnect"}, *[piece(b"", more=False)] * 9)
 

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[Event]]
 
 AHEAD = 6
-"""Events asked for at once where a checksum follows the body; each may hold a chunk of HTTP."""
+"""Events asked for at once where a checksum follows the body, and they come small."""
+SMALL_BYTES = 64 * 1024
+"""Larger pieces are asked for one by one: there are fewer of them, and each lies in memory."""
 _TRAILER = re.compile(rb"x-amz-checksum-[a-z0-9]+")
 _FRAMING = re.compile(rb"STREAMING-[A-Z0-9-]+-TRAILER")
 """Values of `x-amz-trailer` and `x-amz-content-sha256` that announce a checksum behind the body:
@@ -129,20 +131,20 @@ class Arriving:
             # With a length the end is known without asking once more, across threads.
             self.finished = self.rest == 0 or not event["more_body"]
             if not self.finished:
-                self._ask()
+                self._ask(self._ahead if len(piece) <= SMALL_BYTES else 1)
             if piece:
                 return piece
         raise StopAsyncIteration
 
-    def _ask(self) -> None:
-        while len(self._asked) < self._ahead:
+    def _ask(self, ahead: int) -> None:
+        while len(self._asked) < ahead:
             self._asked.append(self._receive())
 
     async def _next(self) -> Event:
         """Wait for the next event; what others do between two calls is not held against the client."""
         if not self._asked:
             self.begun = True
-            self._ask()
+            self._ask(1)
         asked = self._asked.popleft()
         if self._patience is None:
             self._patience = patience.Patience()
