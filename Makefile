@@ -32,10 +32,10 @@ ORDEAL := PYTHONPATH=tests/crash $(BIN)/python -m ordeal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve crash faults power tamper drill load conformance fuzz bench test lint format types contracts tests docs models vectors clean
+.PHONY: help serve crash faults power tamper drill load conformance fuzz bench bench-client test lint format types contracts tests docs models vectors clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 serve: $(VENV)/serve.stamp ## run the server in the foreground (options: ARGS="--listen :9000")
 	@exec $(BIN)/strongroom serve $(ARGS)
@@ -94,6 +94,10 @@ vectors: $(VENV)/test.stamp ## make golden vectors that do not exist yet
 bench: $(BENCH)/bench.stamp ## measure beside a peer (options: WORKLOADS="get-64m list", TARGETS=…, REPEATS=5)
 	@$(BENCH)/bin/python -m benchmarks --repeats $(REPEATS) --out build/bench \
 		$(if $(WORKLOADS),--workloads "$(WORKLOADS)") $(if $(TARGETS),--targets "$(TARGETS)") $(ARGS)
+
+bench-client: $(BENCH)/bench.stamp ## measure clients that encrypt (options: ARGS="kills --size 1024", AMAZON=PYTHON, OSS2=PYTHON)
+	@$(BENCH)/bin/python -m benchmarks.clientside $(or $(ARGS),speed) \
+		$(if $(AMAZON),--amazon $(AMAZON)) $(if $(OSS2),--oss2 $(OSS2))
 
 conformance: $(VENV)/test.stamp ## carry a tree with strangers' clients (options: ARGS="rclone --largest 20MB")
 	@$(BIN)/python tools/conformance/run.py $(ARGS)

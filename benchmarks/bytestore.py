@@ -34,6 +34,11 @@ class Store(http.server.ThreadingHTTPServer):
         self.uploads: dict[str, tuple[dict[str, str], dict[int, memoryview]]] = {}
         super().__init__(("127.0.0.1", 0), _Handler)
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Tell of what went wrong, unless a client hung up: those that are killed do."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
     @property
     def url(self) -> str:
         """Where it is."""
