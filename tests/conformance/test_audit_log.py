@@ -192,6 +192,21 @@ def test_alarms_and_commands_are_told_too(connect, marked, customer, run_cli, tm
     assert (deleted["reason"], deleted["foreign"]) == ("deleted", False)
 
 
+@pytest.mark.parametrize(("mode", "second"), [("open", 200), ("closed", 503)])
+def test_a_full_disk_is_counted_or_closes_the_door(connect, marked, mode, second):
+    args = ["--audit-log", "/dev/full", "--audit-failure", mode]
+    with Strongroom(args=args) as server:
+        wire = connect(server)
+        wire.ask("PUT", "/attic")
+
+        answers = [wire.ask("PUT", "/attic/a", marked.headers(), b"x").status for _ in range(2)]
+        wire.close()
+
+        assert answers == [200, second]
+        failures = [each for each in server.log_events() if each["event"] == "audit.failed"]
+        assert len(failures) == 1
+
+
 def test_a_webhook_gets_every_line_though_it_refused_at_first(connect, marked, tmp_path):
     hook = Webhook(tmp_path / "hook", refusals=1)
     env = {"SSL_CERT_FILE": str(hook.ca), "STRONGROOM_AUDIT_TOKEN": TOKEN}
