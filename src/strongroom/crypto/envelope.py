@@ -296,6 +296,8 @@ class Envelope:
     version_id: str
     body_digest: bytes
     sealed_head: bytes
+    _read: bytes = field(default=b"", init=False, repr=False, compare=False)
+    """The bytes that `parse` read the clear fields from, which the head's tag vouches for."""
 
     @classmethod
     def seal(
@@ -343,7 +345,8 @@ class Envelope:
             NotAuthentic: the head or a clear field was changed, or this is the key of
                 another envelope.
         """
-        return Head.parse(gcm.unseal(head_key, self._clear(), self.sealed_head))
+        # The encoding is injective, so these are the only bytes that the fields print to.
+        return Head.parse(gcm.unseal(head_key, self._read or self._clear(), self.sealed_head))
 
     def check_body(self, body: bytes) -> None:
         """Check that an encoded body record is the one that this envelope is for.
@@ -370,7 +373,7 @@ class Envelope:
         clear, sealed_head = _after_magic(ENVELOPE_MAGIC, derive.Label.ENVELOPE, data)
         fields = encoding.decode(derive.Label.ENVELOPE_CLEAR, clear, 12)
         _check_magic(ENVELOPE_MAGIC, fields[0])
-        return cls(
+        parsed = cls(
             generation=encoding.sized(fields[1], GENERATION_BYTES),
             origin_bucket=encoding.text(fields[2]),
             origin_key=encoding.text(fields[3]),
@@ -384,10 +387,11 @@ class Envelope:
             body_digest=encoding.sized(fields[11], DIGEST_BYTES),
             sealed_head=sealed_head,
         )
+        parsed._read = clear
+        return parsed
 
     def _clear(self) -> bytes:
-        # Printed anew from the fields each time, never kept: what a caller reads here
-        # is what the head's tag vouches for.
+        # Printed anew from the fields each time: what is stored is what a caller reads here.
         return encoding.encode(
             derive.Label.ENVELOPE_CLEAR,
             ENVELOPE_MAGIC,

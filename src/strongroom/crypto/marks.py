@@ -27,6 +27,14 @@ _CLEAR_FIELDS = {b"SRMMRK\x00\x01": 2, b"SRMMRK\x00\x02": 3, MARKS_MAGIC: 4}
 """Magic of each version that is read → fields of its clear part. Version 1 held nothing but
 tags, version 2 also an access list."""
 _AT_ACL, _AT_NOTES = 2, 3
+_NOTHING = encoding.encode(
+    derive.Label.MARKS_CLEAR,
+    MARKS_MAGIC,
+    encoding.encode(derive.Label.TAGS),
+    "",
+    encoding.encode(derive.Label.NOTES),
+)
+"""What most versions have."""
 
 
 @dataclass(slots=True)
@@ -99,6 +107,8 @@ def _read(data: bytes) -> tuple[Marks, bytes, bytes]:
     if magic not in _CLEAR_FIELDS:
         raise errors.NotAuthentic("marks have another magic or version than can be read")
     clear, mac = encoding.decode(derive.Label.MARKS, data[len(MARKS_MAGIC) :], 2)
+    if clear == _NOTHING and magic == MARKS_MAGIC:
+        return Marks(), clear, mac
     fields = encoding.decode(derive.Label.MARKS_CLEAR, clear, _CLEAR_FIELDS[magic])
     if fields[0] != magic:
         raise errors.NotAuthentic("marks contradict themselves")

@@ -236,6 +236,7 @@ class Process:
             await self._listen(served)
             loop.add_signal_handler(signal.SIGHUP, self._told_to_reload)
             jobs.start()
+            machine.settle_heap()
             self._announce()
             failed = [asyncio.ensure_future(one.failed.wait()) for one in self._listeners]
             await asyncio.wait({stopped, *failed}, return_when=asyncio.FIRST_COMPLETED)

@@ -34,12 +34,17 @@ def object_writer(general: elements.WriteValue) -> elements.WriteValue:
             elif size != _PLAIN:
                 general(value, emit)
                 return
+            key, etag, kind = value["Key"], value["ETag"], value["StorageClass"]
+            joined = key + etag + kind
+            if escape(joined) is not joined:
+                # Looked at together, as hardly ever one of them has what must be escaped.
+                key, etag, kind = escape(key), escape(etag), escape(kind)
             text = (
-                f"<Key>{escape(value['Key'])}</Key>"
+                f"<Key>{key}</Key>"
                 f"<LastModified>{iso_time(value['LastModified'])}</LastModified>"
-                f"<ETag>{escape(value['ETag'])}</ETag>{checksum}"
+                f"<ETag>{etag}</ETag>{checksum}"
                 f"<Size>{value['Size']:d}</Size>"
-                f"<StorageClass>{escape(value['StorageClass'])}</StorageClass>"
+                f"<StorageClass>{kind}</StorageClass>"
             )
         except (AttributeError, KeyError, TypeError):
             # Another set of members, or a None among them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -49,11 +50,13 @@ def _encoder(params: dict[str, Any]) -> Callable[[str], str]:
 
 def _entries(versions: Sequence[records.Version], shown: Callable[[str], str]) -> list[Result]:
     entries: list[Result] = []
+    # A page has a thousand of them, and each call that is spared here is a thousand.
+    moment, as_it_is = datetime.fromtimestamp, shown is _as_it_is
     for version in versions:
         entry: Result = {
-            "Key": shown(version.key),
-            "LastModified": facets.moment(version.modified_ms),
-            "ETag": facets.quoted(version.etag),
+            "Key": version.key if as_it_is else shown(version.key),
+            "LastModified": moment(version.modified_ms / 1000, UTC),
+            "ETag": f'"{version.etag}"',
             "Size": version.size,
             "StorageClass": "STANDARD",
         }
