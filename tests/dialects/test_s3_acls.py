@@ -157,6 +157,20 @@ def test_a_document_that_is_no_list_is_refused(store, body, code):
     assert store.ask("PUT", "/bucket?acl", {"content-md5": md5}, body).fault.code == code
 
 
+def test_a_document_needs_no_digest(store, s3):
+    """s3cmd sends none with lists, and copies them along with objects."""
+    s3.put_bucket_acl(Bucket="bucket", ACL="public-read")
+    shown = store.ask("GET", "/bucket?acl")
+    s3.put_object(Bucket="bucket", Key="k", Body=b"x")
+
+    told = store.ask("PUT", "/bucket/k?acl", {"content-type": "application/xml"}, shown.body)
+
+    assert told.status == 200
+    assert grants_of(s3.get_object_acl(Bucket="bucket", Key="k")) == grants_of(
+        s3.get_bucket_acl(Bucket="bucket")
+    )
+
+
 def test_what_others_write_is_theirs(s3, bob, bob_id):
     s3.put_bucket_acl(Bucket="bucket", GrantWrite=f'id="{bob_id}"')
 

@@ -166,6 +166,28 @@ def with_post_object(source: model.Model) -> model.Model:
     )
 
 
+_DIGEST_NOT_ASKED = (
+    "PutBucketAcl",
+    "PutBucketLogging",
+    "PutBucketPolicy",
+    "PutBucketRequestPayment",
+    "PutObjectAcl",
+)
+"""Documents that the model wants a digest of and S3 takes without one.
+
+Source: s3cmd 2.4, `S3/S3.py`, which sends a Content-MD5 with all documents but these.
+"""
+
+
+def without_needless_digests(source: model.Model) -> model.Model:
+    """Return a model that asks for digests of documents where S3 does."""
+    relaxed = {
+        name: dataclasses.replace(source.operations[name], checksum_required=False)
+        for name in _DIGEST_NOT_ASKED
+    }
+    return model.Model(source.source, {**source.operations, **relaxed}, source.shapes)
+
+
 FINGERPRINT = "CustomerKeyFingerprint"
 FINGERPRINT_HEADER = "x-strongroom-customer-key-fingerprint"
 """A HEAD that sends this header, whatever its value, is answered with it."""

@@ -31,8 +31,10 @@ from strongroom.wire import binding, model
 MODEL: Final = corrections.with_replicas(
     corrections.with_fingerprint(
         corrections.with_post_object(
-            model.load(
-                resources.files("strongroom.dialects.s3").joinpath("model.json").read_bytes()
+            corrections.without_needless_digests(
+                model.load(
+                    resources.files("strongroom.dialects.s3").joinpath("model.json").read_bytes()
+                )
             )
         )
     )
