@@ -34,7 +34,8 @@ ANY = st.fixed_dictionaries({}, optional=REQUIRED | OPTIONAL)
 
 @pytest.fixture(scope="module")
 def pair():
-    source = model.load((pathlib.Path(corrections.__file__).parent / "model.json").read_bytes())
+    plain = (pathlib.Path(corrections.__file__).parent / "model.json").read_bytes()
+    source = corrections.with_replicas(model.load(plain))
     plain = dataclasses.replace(corrections.CORRECTIONS, special_writers={})
     return [
         binding.compile_operations(source, chosen)["ListObjectsV2"]
