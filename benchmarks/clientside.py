@@ -136,15 +136,11 @@ def _killed(ask: dict[str, Any], options: argparse.Namespace) -> tuple[int, floa
     size = options.size * MIB
     for number in range(1, options.times + 1):
         child = _start(ask, options)
-        assert child.stdin is not None, "it is a pipe"
-        with child.stdin as stdin:
-            json.dump({**ask, "die_at": size * number // (options.times + 1)}, stdin)
-        _, status, used = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        assert child.stdout is not None, "it is a pipe"
-        child.stdout.close()
+        order = json.dumps({**ask, "die_at": size * number // (options.times + 1)})
+        said, _ = child.communicate(order)
         killed += child.returncode == -signal.SIGKILL
-        peak = max(peak, used.ru_maxrss / 1024)
+        # More than one of its threads may get to say so before it ends.
+        peak = max([peak, *(json.loads(line)["rss_mib"] for line in said.splitlines())])
     return killed, max(peak, _run(ask, options)["rss_mib"])
 
 

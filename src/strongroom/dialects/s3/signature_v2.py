@@ -43,12 +43,13 @@ _BEFORE_TIME: Final = datetime(1969, 1, 1, tzinfo=UTC)
 _CUSTOMER: Final = b"x-amz-server-side-encryption-customer-"
 _CUSTOMER_KEY: Final = (_CUSTOMER + b"key", _CUSTOMER + b"key-md5")
 SIGNED_PARAMETERS: Final = frozenset({
-    b"accelerate", b"acl", b"analytics", b"attributes", b"cors", b"delete", b"encryption",
+    b"abac", b"accelerate", b"acl", b"analytics", b"attributes", b"cors", b"delete", b"encryption",
     b"intelligent-tiering", b"inventory", b"legal-hold", b"lifecycle", b"location", b"logging",
     b"metrics", b"notification", b"object-lock", b"ownershipControls", b"partNumber", b"policy",
     b"policyStatus", b"publicAccessBlock", b"replication", b"requestPayment", b"restore",
     b"retention", b"select", b"select-type", b"tagging", b"torrent", b"uploadId", b"uploads",
     b"versionId", b"versioning", b"versions", b"website",
+    b"x-strongroom-replica", b"x-strongroom-replica-blob", b"x-strongroom-replica-marker",
     b"response-cache-control", b"response-content-disposition", b"response-content-encoding",
     b"response-content-language", b"response-content-type", b"response-expires",
 })  # fmt: skip
