@@ -74,13 +74,15 @@ def test_a_guarded_bucket_comes_back_and_says_what_it_keeps(admin, served, tmp_p
     listed = [one["Key"] for one in s3.list_objects_v2(Bucket="vault")["Contents"]]
     assert listed == ["a/large", "a/small"]
     told = admin("keys", "objects", fingerprint_of(admin, tmp_path, b"k" * 32), "--json")
-    assert [(one["key"], one["standing"]) for one in map(json.loads, told.splitlines())] == [
+    guarded = [one for one in map(json.loads, told.splitlines()) if one["bucket"] == "vault"]
+    assert [(one["key"], one["standing"]) for one in guarded] == [
         ("a/large", "current"),
         ("a/small", "current"),
         ("b/other", "kept"),
     ]
-    (alarm,) = (each for each in served.log_events() if each["event"] == "guard.foreign_key")
-    assert (alarm["bucket"], alarm["key"]) == ("vault", "a/small")
+    alarms = [each for each in served.log_events() if each["event"] == "guard.foreign_key"]
+    (alarm,) = (each for each in alarms if each["bucket"] == "vault")
+    assert alarm["key"] == "a/small"
     assert alarm["was"] == fingerprint_of(admin, tmp_path, b"k" * 32)
     assert alarm["by"] == fingerprint_of(admin, tmp_path, b"t" * 32)
     s3.close()
