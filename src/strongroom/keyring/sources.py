@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from strongroom import errors
-from strongroom.crypto import derive, layers, mac, secret
+from strongroom.crypto import derive, layers, mac, marks, secret
 from strongroom.store import records
 
 if TYPE_CHECKING:
@@ -130,6 +130,18 @@ class StoreKeys:
             return self._row_keys[number]
         except KeyError as error:
             raise errors.NotAuthentic("a row names an unknown store key") from error
+
+    def read_marks(self, version: records.Version, stored: bytes) -> marks.Marks:
+        """Read marks as they are stored with a version; on any thread.
+
+        Raises:
+            NotAuthentic: they are not what was written there.
+        """
+        number, _, encoded = stored.partition(b":")
+        if not number.isdigit():
+            raise errors.NotAuthentic("the marks of a version name no store key")
+        row_key = self.row_key(int(number))
+        return marks.Marks.parse(encoded, row_key, version.bucket, version.key, version.generation)
 
     def named(self, key_fields: tuple[bytes, ...]) -> ServerKey:
         """Return the key that an envelope names.

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from strongroom import errors
-from strongroom.crypto import marks
 from strongroom.service import locks
 from strongroom.store import guarding
 
@@ -127,14 +126,10 @@ class Guards:
         return await self._catalog.keeping.count(bucket, prefix)
 
     def _is_locked(self, version: records.Version, stored: bytes) -> bool:
-        number, _, encoded = stored.partition(b":")
         try:
-            row_key = self._store_keys.row_key(int(number))
-            found = marks.Marks.parse(
-                encoded, row_key, version.bucket, version.key, version.generation
-            )
+            found = self._store_keys.read_marks(version, stored)
             return locks.is_locked(locks.of(found), self._clock_ms())
-        except (ValueError, errors.NotAuthentic):
+        except errors.NotAuthentic:
             # What cannot be told is left alone; a scrub says what is wrong with it.
             return True
 

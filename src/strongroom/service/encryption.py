@@ -300,11 +300,7 @@ class Encryption:
         Raises:
             NotAuthentic: they are not what was written there.
         """
-        number, _, encoded = stored.partition(b":")
-        if not number.isdigit():
-            raise errors.NotAuthentic("the marks of a version name no store key")
-        row_key = self._store_keys.row_key(int(number))
-        return marks.Marks.parse(encoded, row_key, version.bucket, version.key, version.generation)
+        return self._store_keys.read_marks(version, stored)
 
     def _check_replica(self, stored: records.Stored, envelope: envelopes.Envelope) -> bytes:
         """Return the generation of a version whose envelope was made for another bucket.

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from strongroom import errors
 from strongroom.crypto import body as bodies
-from strongroom.crypto import digests, layers, marks, replica
+from strongroom.crypto import digests, layers, replica
 from strongroom.crypto import envelope as envelopes
 from strongroom.keyring import sources
 from strongroom.service import encryption
@@ -181,15 +181,12 @@ class Scrubber:
                 yield "its envelope does not open under the store's key"
 
     def _marks(self, version: records.Version, stored: bytes | None) -> Iterator[str]:
-        number, colon, encoded = (stored or b"").partition(b":")
-        if not colon or not number.isdigit():
+        number, colon, _ = (stored or b"").partition(b":")
+        if not stored or not colon or not number.isdigit():
             yield "its marks (tags) name no store key"
         elif self.store_keys is not None:
             try:
-                row_key = self.store_keys.row_key(int(number))
-                found = marks.Marks.parse(
-                    encoded, row_key, version.bucket, version.key, version.generation
-                )
+                found = self.store_keys.read_marks(version, stored)
             except errors.NotAuthentic as error:
                 yield str(error)
             else:
