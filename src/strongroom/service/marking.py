@@ -19,52 +19,8 @@ _TRIES = 3
 """A change that loses its version to a concurrent write looks again this often."""
 
 
-async def change(
-    catalog: catalog.Catalog,
-    encryption: encryption.Encryption,
-    bucket: str,
-    key: str,
-    version_id: str | None,
-    changed: Callable[[marks.Marks], marks.Marks],
-    *,
-    clock_ms: Callable[[], int],
-) -> records.Version:
-    """Change the marks of a version, the current one if none is named, and return its row.
-
-    `changed` is asked again where others change them meanwhile. A version that is replicated
-    is queued once more.
-
-    Raises:
-        ObjectNotFound, VersionNotFound, IsDeleteMarker: see `versions.look_up`.
-        NotAuthentic: its marks are not what was written there.
-        MarksChanged: others changed them each time.
-        StrongroomError: whatever else `changed` raises.
-    """
-    for tries_left in reversed(range(_TRIES)):
-        stored = await versions.look_up(catalog, bucket, key, version_id)
-        wanted = changed(encryption.open_marks(stored))
-        version = stored.version
-        replicate_at_ms = None
-        if replication_rules.STATUS_NOTE in wanted.notes:
-            pending = {replication_rules.STATUS_NOTE: replication_rules.PENDING}
-            wanted, replicate_at_ms = wanted.noted(**pending), clock_ms()
-        binding = envelopes.Binding(version.mode, bucket, key, version.generation)
-        sealed = encryption.seal_marks(binding, wanted)
-        try:
-            await catalog.set_marks(
-                version, sealed, before=stored.marks, replicate_at_ms=replicate_at_ms
-            )
-        except (errors.ObjectNotFound, errors.MarksChanged):
-            # Overwritten, deleted or marked since it was looked up; look again.
-            if not tries_left:
-                raise
-        else:
-            return version
-    raise AssertionError("the last try returns or raises")
-
-
-class Locking:
-    """The locks of versions. No customer key is needed."""
+class Marking:
+    """Changes the marks of versions. No customer key is needed."""
 
     def __init__(
         self,
@@ -76,6 +32,50 @@ class Locking:
         self._catalog = catalog
         self._encryption = encryption
         self._clock_ms = clock_ms
+
+    async def change(
+        self,
+        bucket: str,
+        key: str,
+        version_id: str | None,
+        changed: Callable[[marks.Marks], marks.Marks],
+    ) -> records.Version:
+        """Change the marks of a version, the current one if none is named, and return its row.
+
+        `changed` is asked again where others change them meanwhile. A version that is replicated
+        is queued once more.
+
+        Raises:
+            ObjectNotFound, VersionNotFound, IsDeleteMarker: see `versions.look_up`.
+            NotAuthentic: its marks are not what was written there.
+            MarksChanged: others changed them each time.
+            StrongroomError: whatever else `changed` raises.
+        """
+        for tries_left in reversed(range(_TRIES)):
+            stored = await versions.look_up(self._catalog, bucket, key, version_id)
+            wanted = changed(self._encryption.open_marks(stored))
+            version = stored.version
+            replicate_at_ms = None
+            if replication_rules.STATUS_NOTE in wanted.notes:
+                pending = {replication_rules.STATUS_NOTE: replication_rules.PENDING}
+                wanted, replicate_at_ms = wanted.noted(**pending), self._clock_ms()
+            binding = envelopes.Binding(version.mode, bucket, key, version.generation)
+            sealed = self._encryption.seal_marks(binding, wanted)
+            try:
+                await self._catalog.set_marks(
+                    version, sealed, before=stored.marks, replicate_at_ms=replicate_at_ms
+                )
+            except (errors.ObjectNotFound, errors.MarksChanged):
+                # Overwritten, deleted or marked since it was looked up; look again.
+                if not tries_left:
+                    raise
+            else:
+                return version
+        raise AssertionError("the last try returns or raises")
+
+
+class Locking(Marking):
+    """Reads and changes the locks of versions."""
 
     async def lock(self, bucket: str, key: str, version_id: str | None = None) -> locks.Lock:
         """Return a version's lock.
@@ -109,15 +109,7 @@ class Locking:
             wanted = locks.retained(lock, mode, until_ms, self._clock_ms(), bypass=bypass)
             return locks.noted(found, wanted)
 
-        await change(
-            self._catalog,
-            self._encryption,
-            bucket,
-            key,
-            version_id,
-            changed,
-            clock_ms=self._clock_ms,
-        )
+        await self.change(bucket, key, version_id, changed)
 
     async def hold(
         self, bucket: str, key: str, version_id: str | None = None, *, status: str
@@ -131,12 +123,4 @@ class Locking:
         def changed(found: marks.Marks) -> marks.Marks:
             return locks.noted(found, locks.held(locks.of(found), status))
 
-        await change(
-            self._catalog,
-            self._encryption,
-            bucket,
-            key,
-            version_id,
-            changed,
-            clock_ms=self._clock_ms,
-        )
+        await self.change(bucket, key, version_id, changed)

@@ -131,6 +131,7 @@ class Objects:
         self._random_bytes = random_bytes
         self._clock_ms = clock_ms
         self._displaced = displaced
+        self._marking = marking.Marking(catalog, encryption, clock_ms=clock_ms)
 
     async def put(
         self,
@@ -430,14 +431,8 @@ class Objects:
             ObjectNotFound, VersionNotFound, IsDeleteMarker: see `versions.look_up`.
             NotAuthentic: its marks are not what was written there.
         """
-        return await marking.change(
-            self._catalog,
-            self._encryption,
-            bucket,
-            key,
-            version_id,
-            lambda found: dataclasses.replace(found, tags=tags),
-            clock_ms=self._clock_ms,
+        return await self._marking.change(
+            bucket, key, version_id, lambda found: dataclasses.replace(found, tags=tags)
         )
 
     async def set_acl(
@@ -449,14 +444,8 @@ class Objects:
             ObjectNotFound, VersionNotFound, IsDeleteMarker: see `versions.look_up`.
             NotAuthentic: its marks are not what was written there.
         """
-        return await marking.change(
-            self._catalog,
-            self._encryption,
-            bucket,
-            key,
-            version_id,
-            lambda found: dataclasses.replace(found, acl=acl),
-            clock_ms=self._clock_ms,
+        return await self._marking.change(
+            bucket, key, version_id, lambda found: dataclasses.replace(found, acl=acl)
         )
 
     async def delete(
