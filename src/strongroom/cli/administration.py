@@ -49,7 +49,7 @@ def user() -> None:
 )
 @serving.data_dir_option
 @serving.config_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@serving.json_option
 def add(
     name: str, access_key: str | None, secret_key: str | None, *, as_json: bool, **options: Any
 ) -> None:
@@ -81,7 +81,7 @@ def add(
 @user.command("list")
 @serving.data_dir_option
 @serving.config_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@serving.json_option
 def list_users(*, as_json: bool, **options: Any) -> None:
     """List users by name."""
 
@@ -121,7 +121,7 @@ key.add_command(guarding.objects)
 @click.argument("who")
 @serving.data_dir_option
 @serving.config_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@serving.json_option
 def list_keys(who: str, *, as_json: bool, **options: Any) -> None:
     """List somebody's access keys, oldest first; never their secrets."""
 
@@ -144,7 +144,7 @@ def list_keys(who: str, *, as_json: bool, **options: Any) -> None:
 @click.argument("who")
 @serving.data_dir_option
 @serving.config_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@serving.json_option
 def add_key(who: str, *, as_json: bool, **options: Any) -> None:
     """Add an access key; its secret is printed this once. Two are the most at a time."""
 

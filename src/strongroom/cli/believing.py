@@ -40,7 +40,7 @@ def oidc() -> None:
 @_account
 @serving.data_dir_option
 @serving.config_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@serving.json_option
 def add(
     url: str,
     clients: tuple[str, ...],
@@ -64,7 +64,7 @@ def add(
 @_account
 @serving.data_dir_option
 @serving.config_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@serving.json_option
 def list_providers(account: str, *, as_json: bool, **options: Any) -> None:
     """List the providers that an account believes."""
 

@@ -28,7 +28,7 @@ _GIB = 2**30
 @click.command()
 @serving.data_dir_option
 @serving.config_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@serving.json_option
 def scrub(*, as_json: bool, **options: Any) -> None:
     """Find damage without any customer's key, also while the server runs.
 
@@ -71,7 +71,7 @@ def scrub(*, as_json: bool, **options: Any) -> None:
     is_flag=True,
     help="Read again only what is copied now, not what earlier runs copied.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@serving.json_option
 def backup(target: Path, *, link: bool, quick: bool, as_json: bool, **options: Any) -> None:
     """Make DIRECTORY a backup of the store as it is now, also while the server runs.
 
@@ -126,7 +126,7 @@ def backup(target: Path, *, link: bool, quick: bool, as_json: bool, **options: A
 @click.option("--force", is_flag=True, help="Replace the old catalog even if the new one is worse.")
 @serving.data_dir_option
 @serving.config_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@serving.json_option
 def recover(source: Path | None, *, force: bool, as_json: bool, **options: Any) -> None:
     """Build a new catalog from what is left of a store. Stop the server first.
 

@@ -17,8 +17,6 @@ from strongroom.server import guards, settings
 if TYPE_CHECKING:
     from strongroom.server import app
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
 
 @click.group()
 def bucket() -> None:
@@ -29,7 +27,7 @@ def bucket() -> None:
 @click.argument("name")
 @serving.data_dir_option
 @serving.config_option
-@_json_option
+@serving.json_option
 def show(name: str, *, as_json: bool, **options: Any) -> None:
     """Show guard and list of keys of a bucket, and how much is kept."""
 
@@ -51,7 +49,7 @@ def show(name: str, *, as_json: bool, **options: Any) -> None:
 @click.option("--off", is_flag=True, help="Keep nothing more. What is kept stays for its time.")
 @serving.data_dir_option
 @serving.config_option
-@_json_option
+@serving.json_option
 def guard(
     name: str | None,
     *,
@@ -87,7 +85,7 @@ def guard(
 @click.option("--any", "takes_any", is_flag=True, help="Have no list: take every key.")
 @serving.data_dir_option
 @serving.config_option
-@_json_option
+@serving.json_option
 def keys(
     name: str,
     *,
@@ -129,7 +127,7 @@ def keys(
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @serving.data_dir_option
 @serving.config_option
-@_json_option
+@serving.json_option
 def drop_kept(place: str, *, yes: bool, as_json: bool, **options: Any) -> None:
     """Drop what the guard keeps, for good, before its time is over."""
     name, prefix = _place(place)
@@ -159,7 +157,7 @@ def drop_kept(place: str, *, yes: bool, as_json: bool, **options: Any) -> None:
 @click.option("--dry-run", is_flag=True, help="Change nothing; say what would be done.")
 @serving.data_dir_option
 @serving.config_option
-@_json_option
+@serving.json_option
 def restore(place: str, moment: str, *, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Bring a bucket, or the keys below a prefix, back to a moment.
 
@@ -214,7 +212,7 @@ def restore(place: str, moment: str, *, dry_run: bool, as_json: bool, **options:
 @click.argument("fingerprint")
 @serving.data_dir_option
 @serving.config_option
-@_json_option
+@serving.json_option
 def objects(fingerprint: str, *, as_json: bool, **options: Any) -> None:
     """List what a customer key guards, by its fingerprint.
 

@@ -44,7 +44,6 @@ _format_option = click.option(
     show_default=True,
     help="What --out writes. raw is what aws-cli reads with fileb://.",
 )
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
@@ -65,7 +64,7 @@ Example:
 )
 @_out_option
 @_format_option
-@_json_option
+@serving.json_option
 def new(out: Path | None, form: str, *, as_json: bool) -> None:
     """Make a random key of 32 bytes.
 
@@ -114,7 +113,7 @@ Example:
 )
 @_out_option
 @_format_option
-@_json_option
+@serving.json_option
 def derive(
     recipe: str | None,
     recipe_out: Path | None,
@@ -170,7 +169,7 @@ def derive(
 @click.argument("source")
 @serving.data_dir_option
 @serving.config_option
-@_json_option
+@serving.json_option
 def fingerprint(source: str, *, as_json: bool, **options: Any) -> None:
     """Print the fingerprint of a customer key in a store.
 

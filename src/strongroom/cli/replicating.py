@@ -53,7 +53,7 @@ def remote() -> None:
 )
 @serving.data_dir_option
 @serving.config_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@serving.json_option
 def add(
     name: str,
     url: str,
@@ -99,7 +99,7 @@ def add(
 @remote.command("list")
 @serving.data_dir_option
 @serving.config_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@serving.json_option
 def list_remotes(*, as_json: bool, **options: Any) -> None:
     """List other stores by name; never their secrets."""
 
@@ -147,7 +147,7 @@ def remove(name: str, **options: Any) -> None:
 @click.option("--wait", is_flag=True, help="Return when nothing of the bucket waits any more.")
 @serving.data_dir_option
 @serving.config_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@serving.json_option
 def replicate(
     bucket: str | None, *, only_status: bool, wait: bool, as_json: bool, **options: Any
 ) -> None:

@@ -23,6 +23,7 @@ data_dir_option = click.option(
     help="Everything that lasts; created with mode 0700."
     " [env: STRONGROOM_DATA_DIR; default: ./strongroom-data]",
 )
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 config_option = click.option(
     "--config",
     metavar="FILE",
