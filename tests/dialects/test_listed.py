@@ -1,15 +1,14 @@
 """The hand-written writer of listed objects says the same as the codec's own."""
 
 import dataclasses
-import pathlib
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strongroom.dialects.s3 import corrections
-from strongroom.wire import binding, elements, model
+from strongroom.dialects.s3 import corrections, protocol
+from strongroom.wire import binding, elements
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 REQUIRED = {
@@ -34,11 +33,9 @@ ANY = st.fixed_dictionaries({}, optional=REQUIRED | OPTIONAL)
 
 @pytest.fixture(scope="module")
 def pair():
-    plain = (pathlib.Path(corrections.__file__).parent / "model.json").read_bytes()
-    source = corrections.with_replicas(model.load(plain))
     plain = dataclasses.replace(corrections.CORRECTIONS, special_writers={})
     return [
-        binding.compile_operations(source, chosen)["ListObjectsV2"]
+        binding.compile_operations(protocol.MODEL, chosen)["ListObjectsV2"]
         for chosen in (corrections.CORRECTIONS, plain)
     ]
 

@@ -17,4 +17,4 @@ def s3_model():
 
 @pytest.fixture(scope="session")
 def operations(s3_model):
-    return binding.compile_operations(corrections.with_replicas(s3_model), corrections.CORRECTIONS)
+    return binding.compile_operations(corrections.complete(s3_model), corrections.CORRECTIONS)

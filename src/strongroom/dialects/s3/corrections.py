@@ -278,6 +278,13 @@ def _input(source: model.Model, name: str) -> str:
     return shape
 
 
+def complete(source: model.Model) -> model.Model:
+    """Return the vendored model with all that it lacks; `CORRECTIONS` are for this one."""
+    for correct in (without_needless_digests, with_post_object, with_fingerprint, with_replicas):
+        source = correct(source)
+    return source
+
+
 CORRECTIONS = binding.Corrections(
     namespace=NAMESPACE,
     without_namespace=frozenset({POST_OBJECT}),

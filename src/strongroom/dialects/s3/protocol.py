@@ -28,16 +28,8 @@ from strongroom.dialects.s3 import (
 )
 from strongroom.wire import binding, model
 
-MODEL: Final = corrections.with_replicas(
-    corrections.with_fingerprint(
-        corrections.with_post_object(
-            corrections.without_needless_digests(
-                model.load(
-                    resources.files("strongroom.dialects.s3").joinpath("model.json").read_bytes()
-                )
-            )
-        )
-    )
+MODEL: Final = corrections.complete(
+    model.load(resources.files("strongroom.dialects.s3").joinpath("model.json").read_bytes())
 )
 BINDINGS: Final = binding.compile_operations(MODEL, corrections.CORRECTIONS)
 HANDLERS: Final = operation.collect(
