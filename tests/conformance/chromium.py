@@ -6,7 +6,13 @@ import shutil
 import subprocess
 import tempfile
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+HEADLESS = (
+    PROGRAM, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
+    "--disable-background-networking", "--disable-dev-shm-usage",
+    # The store's own CA is not in the browser's list.
+    "--ignore-certificate-errors",
+)  # fmt: skip
 PATIENCE_S = 120
 
 
@@ -21,11 +27,7 @@ class Chromium:
         to_browser, self._to = os.pipe()
         self._from, from_browser = os.pipe()
         command = [
-            CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
-            "--disable-background-networking", "--disable-dev-shm-usage",
-            # The store's own CA is not in the browser's list.
-            "--ignore-certificate-errors", f"--user-data-dir={self._profile}",
-            "--remote-debugging-pipe", "about:blank",
+            *HEADLESS, f"--user-data-dir={self._profile}", "--remote-debugging-pipe", "about:blank",
         ]  # fmt: skip
         # The browser reads descriptor 3 and writes 4, whatever ours are called.
         ends = f"exec {to_browser}<&{to_browser} 3<&{to_browser} 4>&{from_browser}"

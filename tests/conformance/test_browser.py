@@ -7,20 +7,21 @@ import contextlib
 import http.server
 import json
 import queue
-import shutil
 import subprocess
+import sys
 import threading
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from botocore.config import Config
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-PATIENCE_S = 120
+sys.path.insert(0, str(Path(__file__).parent))
+import chromium
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine"),
+    pytest.mark.skipif(chromium.PROGRAM is None, reason="there is no chromium on this machine"),
 ]
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>page</title>
@@ -128,12 +129,7 @@ def browse(tmp_path):
     running = []
 
     def opened(url):
-        command = [
-            CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
-            "--disable-background-networking", "--disable-dev-shm-usage",
-            # The store's own CA is not in the browser's list.
-            "--ignore-certificate-errors", f"--user-data-dir={tmp_path / 'profile'}", url,
-        ]  # fmt: skip
+        command = [*chromium.HEADLESS, f"--user-data-dir={tmp_path / 'profile'}", url]
         running.append(
             subprocess.Popen(  # noqa: S603 - the machine's own browser
                 command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -143,7 +139,7 @@ def browse(tmp_path):
     yield opened
     for process in running:
         process.terminate()
-        process.wait(PATIENCE_S)
+        process.wait(chromium.PATIENCE_S)
 
 
 @pytest.mark.parametrize("version", ["s3v4", "s3"])
@@ -202,8 +198,8 @@ def test_a_page_uploads_and_downloads_under_a_customer_key(
     page.html = PAGE.replace("PLAN", json.dumps(plan)).encode()
 
     browse(f"{page.origin}/")
-    _, told = page.told.get(timeout=PATIENCE_S)
-    _, done = page.told.get(timeout=PATIENCE_S)
+    _, told = page.told.get(timeout=chromium.PATIENCE_S)
+    _, done = page.told.get(timeout=chromium.PATIENCE_S)
     client.close()
 
     assert told["put"]["status"] == 200, told

@@ -47,7 +47,7 @@ def server():
 
 @pytest.fixture
 def browser(server, tmp_path):
-    if chromium.CHROMIUM is None:
+    if chromium.PROGRAM is None:
         pytest.skip("there is no chromium on this machine")
     with contextlib.closing(chromium.Chromium(server.console_url, tmp_path)) as opened:
         yield opened

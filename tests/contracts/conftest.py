@@ -125,6 +125,21 @@ def catalog(open_empty):
     return open_empty()
 
 
+@pytest.fixture
+def tell(catalog, make, request):
+    """Run a story of the module's `Shelf`, which begins with its `ENABLED` or with these settings."""
+    module = request.module
+
+    def run(story, settings=module.ENABLED):
+        async def whole():
+            await catalog.create_bucket(make.bucket(settings=dict(settings)))
+            await story(module.Shelf(catalog, make))
+
+        asyncio.run(whole())
+
+    return run
+
+
 @pytest.fixture(params=["memory", "disk"])
 def blobs(request, tmp_path):
     adapter = memory_blobs.MemoryBlobs() if request.param == "memory" else disk.DiskBlobs(tmp_path)

@@ -51,18 +51,6 @@ class Shelf:
         return [version.version_id for version in page.versions]
 
 
-@pytest.fixture
-def tell(catalog, make):
-    def run(story, settings=ENABLED):
-        async def whole():
-            await catalog.create_bucket(make.bucket(settings=dict(settings)))
-            await story(Shelf(catalog, make))
-
-        asyncio.run(whole())
-
-    return run
-
-
 def test_an_object_without_versions_expires_for_good(tell):
     async def story(shelf):
         version = await shelf.put()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 
 import pytest
@@ -75,20 +74,6 @@ class Shelf:
 
     async def objects(self):
         return (await self.catalog.usage()).objects
-
-
-@pytest.fixture
-def tell(catalog, make):
-    """Run a story of a shelf that begins with these settings."""
-
-    def run(story, settings=ENABLED):
-        async def whole():
-            await catalog.create_bucket(make.bucket(settings=dict(settings)))
-            await story(Shelf(catalog, make))
-
-        asyncio.run(whole())
-
-    return run
 
 
 def test_each_put_adds_a_version_and_the_newest_is_current(tell):

@@ -9,6 +9,7 @@ A `Lane` carries work in, `Ahead` carries results out.
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import collections
 import threading
@@ -27,7 +28,7 @@ READY = 2
 """Results that may lie there and wait to be taken."""
 
 
-class _Beside:
+class _Beside(abc.ABC):
     """What both have in common: a thread that runs or not, and a loop that waits or not."""
 
     def __init__(self, threads: futures.Executor) -> None:
@@ -46,8 +47,9 @@ class _Beside:
             self._running = False
             raise
 
+    @abc.abstractmethod
     def _run(self) -> None:
-        raise NotImplementedError
+        """Work until there is nothing to do; on a thread."""
 
     def _wait(self) -> asyncio.Future[None]:
         """Return what `_tell` ends; called under the lock, awaited outside it."""

@@ -145,10 +145,7 @@ def run(server, mib, say=lambda _line: None):
 
 def peak_mib(pid):
     """Return the sum of the peaks of a process and all below it: never less than their joint peak."""
-    total = 0.0
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            total = int(line.split()[1]) / 1024
+    total = serving.peak_mib(pid)
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         total += sum(peak_mib(int(child)) for child in children.read_text().split())
     return total

@@ -210,6 +210,11 @@ def _lockable(call: Call) -> str | None:
     return facets.version_id(call.params)
 
 
+async def _lock(call: Call) -> locks.Lock:
+    version_id = _lockable(call)
+    return await services.of(call).locking.lock(call.place.name, call.params["Key"], version_id)
+
+
 @operation(
     "PutObjectRetention",
     action=Needs(
@@ -244,9 +249,7 @@ async def put_object_retention(call: Call) -> Result:
 
 @operation("GetObjectRetention", action=Action.GET_OBJECT_RETENTION)
 async def get_object_retention(call: Call) -> Result:
-    lock = await services.of(call).locking.lock(
-        call.place.name, call.params["Key"], _lockable(call)
-    )
+    lock = await _lock(call)
     if not lock.mode:
         raise Refused("NoSuchObjectLockConfiguration")
     return {"Retention": {"Mode": lock.mode, "RetainUntilDate": facets.moment(lock.until_ms)}}
@@ -271,9 +274,7 @@ async def put_object_legal_hold(call: Call) -> Result:
 
 @operation("GetObjectLegalHold", action=Action.GET_OBJECT_LEGAL_HOLD)
 async def get_object_legal_hold(call: Call) -> Result:
-    lock = await services.of(call).locking.lock(
-        call.place.name, call.params["Key"], _lockable(call)
-    )
+    lock = await _lock(call)
     if not lock.hold:
         raise Refused("NoSuchObjectLockConfiguration")
     return {"LegalHold": {"Status": lock.hold}}
