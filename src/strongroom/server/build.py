@@ -174,6 +174,7 @@ async def build(
     """
     opened, lying = _open_adapters(settings)
     turn = files.Turn(settings.data_dir / HOUSEKEEPING_NAME)
+    has_turn = turn.take if settings.workers > 1 else lambda: True
     assert settings.master_key is not None, "the process resolves the master key first"
     assert settings.root_access_key is not None, "the process resolves root's credentials first"
     assert settings.root_secret_key is not None, "the process resolves root's credentials first"
@@ -207,7 +208,7 @@ async def build(
                 keep_ms=settings.guard_default * guards.DAY_MS,
             ),
             collect_grace_ms=SHARED_GRACE_MS if settings.workers > 1 else 0,
-            may_collect=turn.take if settings.workers > 1 else lambda: True,
+            may_collect=has_turn,
             calendar=lifecycle.Calendar(settings.lifecycle_day_s * 1000),
             access_log_ms=settings.access_log_s * 1000,
             permit=(lambda: contextlib.nullcontext(True))
@@ -252,7 +253,7 @@ async def build(
             opened,
             mirrors.Mirrors(settings.data_dir / mirrors.NAME),
             threads=core.threads,
-            may_mirror=turn.take if settings.workers > 1 else lambda: True,
+            may_mirror=has_turn,
         )
         jobs.append(background.Job("mirror", MIRROR_INTERVAL_S, keeping.run))
     return application.Application(
